@@ -3,6 +3,8 @@
 use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::{
     error::{Result, StudyError, io},
@@ -14,6 +16,9 @@ use crate::{
 pub struct FolderLock {
     _files: Vec<File>,
 }
+
+/// How often a folder that another process holds is looked at.
+pub(crate) const LOOK: Duration = Duration::from_millis(200);
 
 /// For itself, or beside others of its kind.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,6 +44,20 @@ impl FolderLock {
             ],
         };
         Ok(Self { _files: files })
+    }
+
+    /// Takes the folder as a whole, and waits while another process has it. `None`: asked to stop.
+    ///
+    /// # Errors
+    /// A folder that cannot be made or locked.
+    pub fn wait(folder: &Path, study: &str, stop: &AtomicBool) -> Result<Option<Self>> {
+        loop {
+            match Self::take(folder, study, None) {
+                Err(StudyError::Locked { .. }) if !stop.load(Ordering::Relaxed) => std::thread::sleep(LOOK),
+                Err(StudyError::Locked { .. }) => return Ok(None),
+                taken => return taken.map(Some),
+            }
+        }
     }
 
     fn file(folder: &Path, name: &str, kind: Kind) -> Result<File> {
@@ -92,6 +111,19 @@ mod tests {
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         drop(held);
         FolderLock::take(folder.path(), "study", None).unwrap();
+    }
+
+    #[test]
+    fn who_waits_gets_the_folder_or_is_asked_to_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let (held, stop) = (FolderLock::take(folder.path(), "study", None).unwrap(), AtomicBool::new(true));
+        assert!(FolderLock::wait(folder.path(), "study", &stop).unwrap().is_none());
+        stop.store(false, Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| FolderLock::wait(folder.path(), "study", &stop).unwrap());
+            drop(held);
+            assert!(waiting.join().unwrap().is_some());
+        });
     }
 
     #[test]

@@ -10,14 +10,17 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::available_parallelism,
-    time::Duration,
 };
 
 use gnr_train::{
     EpochMetrics, Existing, Observer, Outcome, Recipe, Start, StepEvent, Summary, TrainError, is_run, train,
 };
 
-use crate::{error::Result, results::is_finished};
+use crate::{
+    error::{Result, StudyError},
+    lock::LOOK,
+    results::is_finished,
+};
 
 /// One training run of a study.
 #[derive(Clone, Debug)]
@@ -74,6 +77,8 @@ pub trait StudyObserver {
     fn on_epoch(&mut self, _run: usize, _metrics: &EpochMetrics) {}
     /// A run ended.
     fn on_run(&mut self, _run: usize, _how: Finished<'_>) {}
+    /// What was to follow a finished run failed. The other runs go on.
+    fn on_problem(&mut self, _run: usize, _error: &StudyError) {}
 }
 
 /// An observer that watches nothing.
@@ -99,9 +104,6 @@ pub enum Trained {
     Interrupted,
 }
 
-/// How often a folder that another process holds is looked at.
-const LOOK: Duration = Duration::from_millis(200);
-
 /// Trains the runs that are not finished, in their order, and continues those that began. Setting `stop` ends all runs
 /// after their current step, with checkpoints.
 ///
@@ -119,6 +121,21 @@ pub fn train_all(
     observer: &mut (dyn StudyObserver + Send),
     stop: &AtomicBool,
 ) -> Result<Trained> {
+    train_all_then(runs, workers, observer, stop, &|_| Ok(()))
+}
+
+/// As [`train_all`], with something that follows each finished run, of this call or an earlier one, on the thread of
+/// the run: `then` gets its index. An error of it is told to the observer, and the others go on.
+///
+/// # Errors
+/// As [`train_all`].
+pub(crate) fn train_all_then(
+    runs: &[Run],
+    workers: Workers,
+    observer: &mut (dyn StudyObserver + Send),
+    stop: &AtomicBool,
+    then: &(dyn Fn(usize) -> Result<()> + Sync),
+) -> Result<Trained> {
     let board = Mutex::new(Board { observer, fatal: None, failures: Vec::new() });
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -131,6 +148,11 @@ pub fn train_all(
                         break;
                     }
                     one(index, run, workers.threads, &board, stop);
+                    if is_finished(&run.folder)
+                        && let Err(error) = then(index)
+                    {
+                        at(&board).observer.on_problem(index, &error);
+                    }
                 }
             });
         }

@@ -40,23 +40,24 @@ pub struct EpochMetrics {
     /// Accuracy on the validation images, if there are some and this epoch was evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val_accuracy: Option<f64>,
-    /// Loss on the test images, if this epoch was evaluated.
+    /// Loss on the test images, if this epoch was evaluated on them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_loss: Option<f64>,
-    /// Accuracy on the test images, if this epoch was evaluated.
+    /// Accuracy on the test images, if this epoch was evaluated on them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_accuracy: Option<f64>,
     /// Accuracy of the averaged weights (`train.average`) on the validation images, if there are some and this epoch
     /// was evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average_val_accuracy: Option<f64>,
-    /// Accuracy of the averaged weights on the test images, if this epoch was evaluated.
+    /// Accuracy of the averaged weights on the test images, if this epoch was evaluated on them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average_test_accuracy: Option<f64>,
-    /// Loss of the averaged weights on the test images, if this epoch was evaluated.
+    /// Loss of the averaged weights on the test images, if this epoch was evaluated on them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average_test_loss: Option<f64>,
-    /// Whether every image of this epoch's evaluations got the same logits, those of averaged weights included.
+    /// Whether every validation image, or in runs without these every test image, got the same logits in this epoch's
+    /// evaluations, those of averaged weights included.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub collapsed: bool,
     /// Learning rate η of the epoch's last step.

@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
     /// Train the K best tries of each method with more seeds, and choose by the mean of all their seeds
     #[arg(long, value_name = "K", requires = "tune", value_parser = clap::value_parser!(u64).range(2..=10_000))]
     pub(crate) tune_finalists: Option<u64>,
-    /// Further seeds of each of these tries
+    /// Further seeds of each of the K best tries
     #[arg(long, value_name = "N", default_value_t = 2, requires = "tune_finalists", value_parser = clap::value_parser!(u64).range(1..=100))]
     pub(crate) tune_final_seeds: u64,
     /// Fraction of the training images that tries hold out, unless the recipe sets data.validation

@@ -7,12 +7,14 @@ use std::{
 };
 
 use gnr_study::{
+    StudyError,
     compare::{CompareObserver, Phase},
     runner::{Finished, Run, StudyObserver},
 };
 use gnr_train::{EpochMetrics, Start, StepEvent, TrainError};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::several;
 use crate::progress::clock;
 
 /// The live table: on a terminal a line for each method, elsewhere a line for each run that ends.
@@ -44,7 +46,7 @@ struct RunState {
     before: u64,
     step: u64,
     ended: bool,
-    /// The last known test accuracy, of a try the accuracy on held-out images; a fraction.
+    /// The last known accuracy, a fraction: on held-out images for a try, on test images otherwise.
     accuracy: Option<f64>,
 }
 
@@ -89,6 +91,15 @@ impl Table {
         let style =
             ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
         self.bars.add(ProgressBar::new(0)).with_style(style)
+    }
+
+    /// Prints a line that stays when the table is cleared.
+    fn warn(&self, text: &str) {
+        if self.bars.is_hidden() {
+            self.say(text);
+        } else {
+            self.bars.suspend(|| eprintln!("{text}"));
+        }
     }
 
     /// The remaining cost of a run.
@@ -208,14 +219,17 @@ impl StudyObserver for Table {
                 _ => String::new(),
             };
             let line = format!("[{ended:>3}/{all}] {}: {told}{left}", self.runs[run].name);
-            if matches!(how, Finished::Failed(_)) && !self.bars.is_hidden() {
-                // The line must stay when the table is cleared.
-                self.bars.suspend(|| eprintln!("{line}"));
+            if matches!(how, Finished::Failed(_)) {
+                self.warn(&line);
             } else {
                 self.say(&line);
             }
         }
         self.redraw();
+    }
+
+    fn on_problem(&mut self, run: usize, error: &StudyError) {
+        self.warn(&format!("{}: not measured: {error}", self.runs[run].name));
     }
 }
 
@@ -236,11 +250,11 @@ impl CompareObserver for Table {
         };
         self.tuning = phase != Phase::Training;
         let finished = runs.iter().filter(|run| run.folder.join("summary.json").is_file()).count();
-        let what = format!("{what}: {} runs, {finished} finished before", runs.len());
-        self.say(&what);
-        let images = if self.tuning { "held-out training images" } else { "test images" };
+        let count = format!("{}, {finished} finished before", several(runs.len() as u64, "run"));
+        self.say(&format!("{what}: {count}"));
+        let images = if self.tuning { "held-out images" } else { "test images" };
         self.heading = self.line();
-        self.heading.set_message(format!("{what}; accuracy on {images}"));
+        self.heading.set_message(format!("accuracy on {images}, {what}: {count}"));
         self.runs = runs
             .iter()
             .zip(arms)
@@ -262,16 +276,10 @@ impl CompareObserver for Table {
     }
 
     fn on_measured(&mut self, done: usize, of: usize) {
-        if self.lines.is_empty() {
-            // Of earlier runs, before any method trains.
-            self.lines.push(self.line());
-        }
-        if let Some(last) = self.lines.last() {
-            last.set_message(format!("measuring sharpness: {done} of {of} solutions"));
-        }
+        let solutions = several(of as u64, "solution");
+        self.heading.set_message(format!("measuring sharpness: {done} of {solutions}"));
         if done == of {
-            let word = if of == 1 { "solution" } else { "solutions" };
-            self.say(&format!("measured the sharpness of {of} {word}"));
+            self.say(&format!("measured the sharpness of {solutions}"));
         }
     }
 }

@@ -223,7 +223,7 @@ fn a_combination_that_fails_is_an_empty_cell_and_the_others_go_on() {
     let page = fs::read_to_string(out.join("heatmap.html")).unwrap();
     assert_eq!(page.matches("stroke-dasharray").count(), 2);
     assert!(
-        stdout.contains(". lr=0.1 is the smallest value tried: a smaller one may be better."),
+        stdout.contains(". optimizer.lr=0.1 is the smallest value tried: a smaller one may be better."),
         "{stdout}"
     );
 }

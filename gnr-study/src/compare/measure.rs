@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Result, StudyError, io},
-    runner::Workers,
+    lock::FolderLock,
+    runner::{Run, Workers},
 };
 
 /// How sharpness is measured: the same for every run of a comparison.
@@ -64,24 +65,37 @@ pub struct Sharpness {
 /// A point to be measured: weights, and where its results lie.
 #[derive(Clone, Debug)]
 pub(super) struct Solution {
-    pub(super) weights: PathBuf,
+    weights: PathBuf,
     /// Folder of the measurement.
-    pub(super) folder: PathBuf,
+    folder: PathBuf,
 }
 
 impl Solution {
+    /// The weights of a finished run of the comparison in `folder`, and where their measurement lies.
+    pub(super) fn of(run: &Run, folder: &Path) -> Self {
+        let name = run.folder.file_name().unwrap_or_default();
+        Self { weights: weights_of(&run.folder), folder: folder.join("measures").join(name) }
+    }
+
     fn file(&self) -> PathBuf {
         self.folder.join("sharpness-at-rho.json")
     }
 
     /// The measurement of an earlier call with the same setting.
-    pub(super) fn known(&self, setting: Setting) -> Option<Sharpness> {
+    fn known(&self, setting: Setting) -> Option<Sharpness> {
         let text = fs::read_to_string(self.file()).ok()?;
         serde_json::from_str::<Sharpness>(&text).ok().filter(|found| found.setting == setting)
     }
 
-    /// `None`: asked to stop.
-    fn measure(&self, setting: Setting, stop: &AtomicBool) -> Result<Option<Sharpness>> {
+    /// Measures, unless that was done, here or by another process meanwhile. `None`: asked to stop.
+    pub(super) fn measure(&self, setting: Setting, stop: &AtomicBool) -> Result<Option<Sharpness>> {
+        if let Some(known) = self.known(setting) {
+            return Ok(Some(known));
+        }
+        let Some(_alone) = FolderLock::wait(&self.folder, "measure", stop)? else { return Ok(None) };
+        if let Some(known) = self.known(setting) {
+            return Ok(Some(known));
+        }
         if !self.weights.is_file() {
             let problem = "expected the weights of a finished run, to measure how sharp the loss is there, and found no file; remove \
                            the run's folder to train it again, or leave sharpness out (--no-sharpness)";
@@ -185,7 +199,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// The weights that stand for a run: the averaged ones of a run that averages, else the last.
-pub(super) fn weights_of(run: &Path) -> PathBuf {
+fn weights_of(run: &Path) -> PathBuf {
     let checkpoints = run.join("checkpoints");
     let average = checkpoints.join("average.safetensors");
     if average.is_file() { average } else { checkpoints.join("last.safetensors") }

@@ -40,10 +40,10 @@ use crate::{
     error::{Result, StudyError},
     lock::FolderLock,
     results::is_finished,
-    runner::{Failure, Run, StudyObserver, Trained, Workers, train_all},
+    runner::{Failure, Run, StudyObserver, Trained, Workers, train_all_then},
     shard::Shard,
 };
-use measure::{Solution, measure_all, weights_of};
+use measure::{Solution, measure_all};
 use tune::HALVES;
 
 /// What is compared and how.
@@ -84,7 +84,7 @@ pub enum Phase {
 pub trait CompareObserver: StudyObserver {
     /// A part begins: its runs, and of each the index of its method.
     fn on_phase(&mut self, _phase: Phase, _runs: &[Run], _arms: &[usize]) {}
-    /// So many solutions were measured, of those that this call measures; none of them had been before.
+    /// After training: so many solutions were measured, of those that had no measurement yet.
     fn on_measured(&mut self, _done: usize, _of: usize) {}
 }
 
@@ -195,6 +195,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             grids.dedup();
             let mut line = format!("{}: {} tries of {}", arm.name, tuning.tries, grids.join(", then of "));
             if let Some(Finalists { count, seeds }) = tuning.finalists {
+                let count = count.min(tuning.tries);
                 let word = if seeds == 1 { "seed" } else { "seeds" };
                 line += &format!(", then {seeds} more {word} of the best {count}");
             }
@@ -258,17 +259,19 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             }
         }
         let planned = self.planned(&over)?;
-        // What earlier calls trained is measured before the rest is trained: a comparison that takes days then has the
-        // sharpness of every run that it has, also where weights are not kept, and missing weights are told at once.
-        if self.measure(&planned, &plan, observer, stop)?.is_none() {
-            return Ok(CompareOutcome::Interrupted);
-        }
-        let failures = match self.train(Phase::Training, &planned, observer, stop)? {
+        // A run is measured when it ends: what takes days then has the sharpness of every run that it has.
+        let setting = Setting::of(plan.training_images);
+        let (sharpness, folder) = (self.request.sharpness, &self.request.folder);
+        let follow = |run: &Run| match sharpness {
+            true => Solution::of(run, folder).measure(setting, stop).map(drop),
+            false => Ok(()),
+        };
+        let failures = match self.train(Phase::Training, &planned, &follow, observer, stop)? {
             Ok(failures) => failures,
             Err(outcome) => return Ok(outcome),
         };
         let mut found = self.collect(&planned, &over, tuned, &failures, &plan)?;
-        match self.measure(&planned, &plan, observer, stop)? {
+        match self.measure(&planned, setting, observer, stop)? {
             None => return Ok(CompareOutcome::Interrupted),
             Some(measured) => found.sharpness(&measured),
         }
@@ -276,11 +279,13 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         Ok(CompareOutcome::Done(Box::new(found)))
     }
 
-    /// Trains the runs of a phase that are this process's. The inner error ends the comparison for now.
+    /// Trains the runs of a phase that are this process's, each followed by `follow` once it is finished. The inner
+    /// error ends the comparison for now.
     fn train(
         &self,
         phase: Phase,
         planned: &Planned,
+        follow: &(dyn Fn(&Run) -> Result<()> + Sync),
         observer: &mut (dyn CompareObserver + Send),
         stop: &AtomicBool,
     ) -> Result<Result<Vec<Failure>, CompareOutcome>> {
@@ -293,7 +298,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             index.map_or(0, |index| planned.arms[index])
         };
         observer.on_phase(phase, &mine, &mine.iter().map(arm_of).collect::<Vec<_>>());
-        let failures = match train_all(&mine, self.request.workers, observer, stop)? {
+        let then = |index: usize| follow(&mine[index]);
+        let failures = match train_all_then(&mine, self.request.workers, observer, stop, &then)? {
             Trained::Interrupted => return Ok(Err(CompareOutcome::Interrupted)),
             Trained::All(failures) => failures,
         };
@@ -342,24 +348,19 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         })
     }
 
-    /// The sharpness of every finished run, with its arm and seed; none if it is not asked for. `None`: asked to stop.
+    /// The sharpness of every finished run, with its arm and seed; none if it is not asked for. What other processes
+    /// trained may have to be measured. `None`: asked to stop.
     fn measure(
         &self,
         planned: &Planned,
-        plan: &gnr_train::Plan,
+        setting: Setting,
         observer: &mut (dyn CompareObserver + Send),
         stop: &AtomicBool,
     ) -> Result<Option<Vec<(usize, u64, Sharpness)>>> {
-        let setting = Setting::of(plan.training_images);
         let finished = planned.runs.iter().zip(&planned.arms).filter(|(run, _)| is_finished(&run.folder));
         let finished: Vec<_> = finished.filter(|_| self.request.sharpness).collect();
-        let solutions: Vec<Solution> = finished
-            .iter()
-            .map(|(run, _)| Solution {
-                weights: weights_of(&run.folder),
-                folder: self.request.folder.join("measures").join(run.folder.file_name().unwrap_or_default()),
-            })
-            .collect();
+        let solutions: Vec<Solution> =
+            finished.iter().map(|(run, _)| Solution::of(run, &self.request.folder)).collect();
         let watcher = Mutex::new(observer);
         let told = |done, of| {
             watcher.lock().unwrap_or_else(PoisonError::into_inner).on_measured(done, of);

@@ -47,12 +47,20 @@ pub struct Tuned {
     pub tries: Vec<Try>,
     /// Index of the best one.
     pub best: usize,
+    /// Indices of the best tries, which were trained with further seeds; those that then failed included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub finalists: Vec<usize>,
     /// Keys whose chosen value is at the edge of its grid, with the value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub at_edge: Vec<String>,
 }
 
 impl Tuned {
+    /// Before the first try.
+    pub(super) fn new(arm: &str) -> Self {
+        Self { arm: arm.into(), tries: Vec::new(), best: 0, finalists: Vec::new(), at_edge: Vec::new() }
+    }
+
     /// What the best try sets; nothing before the first one.
     pub fn chosen(&self) -> Vec<String> {
         self.tries.get(self.best).map(|best| best.assignments.clone()).unwrap_or_default()

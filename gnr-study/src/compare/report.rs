@@ -341,22 +341,23 @@ impl Comparison {
         }
     }
 
-    /// How the best tries were told from each other, where they have more seeds than the others.
+    /// How the best tries were told from each other, where they were trained with more seeds.
     fn finalists_in_words(&self) -> Option<String> {
-        let tries = || self.tuning.iter().flat_map(|tuned| &tuned.tries);
-        let seeds: BTreeSet<usize> =
-            tries().map(|one| one.val_accuracies.len()).filter(|seeds| *seeds > 0).collect();
-        let (least, most) = (seeds.first()?, seeds.last()?);
-        let count = self
-            .tuning
-            .iter()
-            .map(|tuned| tuned.tries.iter().filter(|one| one.val_accuracies.len() == *most).count())
-            .max()?;
-        (least != most).then(|| {
+        let mut told = Vec::new();
+        for tuned in self.tuning.iter().filter(|tuned| !tuned.finalists.is_empty()) {
+            let seeds = |index: &usize| tuned.tries[*index].val_accuracies.len();
+            let whole = tuned.finalists.iter().filter(|index| seeds(index) > 0).count();
+            let most = tuned.finalists.iter().map(seeds).max().unwrap_or_default();
+            let failed = match tuned.finalists.len() - whole {
+                0 => String::new(),
+                n => format!(", {n} more failed"),
+            };
+            told.push(format!("{}: {whole} tries by {most} seeds{failed}", tuned.arm));
+        }
+        (!told.is_empty()).then(|| {
             format!(
-                "The best {count} tries of each method by {} were trained with {} more; the choice among them is by the mean of all {most}.",
-                if *least == 1 { "one seed".into() } else { format!("{least} seeds") },
-                most - least
+                "The best tries were trained with more seeds, and the choice among them is by the mean of all ({}).",
+                told.join("; ")
             )
         })
     }

@@ -7,7 +7,7 @@ use gnr_train::{Recipe, RecipeError};
 use super::{
     Compare, CompareObserver, CompareOutcome, Phase, Planned,
     outcome::Tuned,
-    tune::{self, FIRST_SEED, HALVES, Half, Try, Tuning},
+    tune::{self, FIRST_SEED, Finalists, HALVES, Half, Try, Tuning},
 };
 use crate::{
     error::{Result, StudyError},
@@ -32,9 +32,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         observer: &mut (dyn CompareObserver + Send),
         stop: &AtomicBool,
     ) -> Result<Result<Vec<Tuned>, CompareOutcome>> {
-        let empty =
-            |name: &String| Tuned { arm: name.clone(), tries: Vec::new(), best: 0, at_edge: Vec::new() };
-        let mut tuned: Vec<Tuned> = self.request.arms.iter().map(|arm| empty(&arm.name)).collect();
+        let mut tuned: Vec<Tuned> = self.request.arms.iter().map(|arm| Tuned::new(&arm.name)).collect();
         let mut all: Vec<Candidate> = Vec::new();
         for half in HALVES {
             let phase = match half {
@@ -55,12 +53,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             }
         }
         if let Some(finalists) = tuning.finalists {
-            let of: Vec<Vec<usize>> =
-                tuned.iter().map(|tuned| tune::foremost(&tuned.tries, finalists.count)).collect();
-            all.retain(|candidate| of[candidate.arm].contains(&candidate.index));
-            let seeds = tuning.seeds..tuning.seeds + finalists.seeds;
-            let phase = (Phase::TuningFinalists, &all[..]);
-            if let Err(outcome) = self.judge(tuning, phase, seeds, &mut tuned, observer, stop)? {
+            let judged = self.again(tuning, finalists, &all, &mut tuned, observer, stop)?;
+            if let Err(outcome) = judged {
                 return Ok(Err(outcome));
             }
         }
@@ -72,6 +66,41 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             tuned.at_edge.dedup();
         }
         Ok(Ok(tuned))
+    }
+
+    /// Trains the best tries of each method with further seeds. Where one of them fails, the next best one follows. A
+    /// method with one try that can be trained has nothing to choose, and none is trained again.
+    fn again(
+        &self,
+        tuning: &Tuning,
+        finalists: Finalists,
+        all: &[Candidate],
+        tuned: &mut [Tuned],
+        observer: &mut (dyn CompareObserver + Send),
+        stop: &AtomicBool,
+    ) -> Result<Result<(), CompareOutcome>> {
+        let seeds = tuning.seeds..tuning.seeds + finalists.seeds;
+        let order: Vec<Vec<usize>> =
+            tuned.iter().map(|tuned| tune::foremost(&tuned.tries, tuned.tries.len())).collect();
+        loop {
+            let mut next = Vec::new();
+            for (arm, (order, tuned)) in order.iter().zip(&mut *tuned).enumerate() {
+                let whole =
+                    tuned.finalists.iter().filter(|index| tuned.tries[**index].mean().is_some()).count();
+                let begun = tuned.finalists.len();
+                let more = order[begun..].iter().take(finalists.count - whole).filter(|_| order.len() > 1);
+                let more: Vec<usize> = more.copied().collect();
+                tuned.finalists.extend(&more);
+                next.extend(all.iter().filter(|other| other.arm == arm && more.contains(&other.index)));
+            }
+            if next.is_empty() {
+                return Ok(Ok(()));
+            }
+            let phase = (Phase::TuningFinalists, &next[..]);
+            if let Err(outcome) = self.judge(tuning, phase, seeds.clone(), tuned, observer, stop)? {
+                return Ok(Err(outcome));
+            }
+        }
     }
 
     /// Trains tries with these seeds, adds what they reached, and finds the best try of each method.
@@ -97,7 +126,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             runs: by_cost.iter().map(|(run, _)| run.clone()).collect(),
             arms: by_cost.iter().map(|(_, candidate)| candidate.arm).collect(),
         };
-        if let Err(outcome) = self.train(phase, &planned, observer, stop)? {
+        if let Err(outcome) = self.train(phase, &planned, &|_| Ok(()), observer, stop)? {
             return Ok(Err(outcome));
         }
         for (run, candidate) in &runs {

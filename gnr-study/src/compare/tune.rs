@@ -19,8 +19,8 @@ pub struct Tuning {
     pub tries: usize,
     /// Seeds of each try, at least 1.
     pub seeds: u64,
-    /// The best tries of each arm, which are trained with further seeds before one is chosen. One seed on some hundred
-    /// held-out images orders tries by a point of accuracy more or less, and the luckiest of many is not the best.
+    /// The best tries of each arm, which are trained with further seeds before one is chosen. With one seed, tries that
+    /// differ by less than about a point cannot be told apart, and the luckiest of many is not the best.
     pub finalists: Option<Finalists>,
     /// Fraction of the training images that tries hold out, in (0, 1), unless the recipe holds some out.
     pub validation: f64,
@@ -194,7 +194,7 @@ mod tests {
     }
 
     fn untried() -> Tuned {
-        Tuned { arm: "arm".into(), tries: Vec::new(), best: 0, at_edge: Vec::new() }
+        Tuned::new("arm")
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The grid: axes of values, their combinations, and how both are written.
 
-use std::{cmp::Ordering, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use toml::{Table, Value};
 
@@ -11,6 +11,13 @@ pub struct Axis {
     pub key: String,
     /// Values that are tried.
     pub values: Vec<Value>,
+}
+
+/// An end of an axis of numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Edge {
+    Smallest,
+    Largest,
 }
 
 impl Axis {
@@ -39,9 +46,9 @@ impl Axis {
         }
     }
 
-    /// Where a number lies at an end of the axis, so that a wider one may have a better value: `Less` at its smallest,
-    /// `Greater` at its largest. Zero bounds by itself, and of one or two values each is an end.
-    pub(crate) fn edge(&self, value: f64) -> Option<Ordering> {
+    /// Where a number lies at an end of the axis, so that a wider one may have a better value. Zero bounds by itself,
+    /// and of one or two values each is an end.
+    pub(crate) fn edge(&self, value: f64) -> Option<Edge> {
         let number = |value: &Value| value.as_float().or_else(|| Some(value.as_integer()? as f64));
         let values: Vec<f64> = self.values.iter().filter_map(number).collect();
         if value == 0.0 || values.len() < 3 || !values.contains(&value) {
@@ -49,8 +56,8 @@ impl Axis {
         }
         let smaller = values.iter().filter(|other| **other < value).count();
         match smaller {
-            0 => Some(Ordering::Less),
-            n if n + 1 == values.len() => Some(Ordering::Greater),
+            0 => Some(Edge::Smallest),
+            n if n + 1 == values.len() => Some(Edge::Largest),
             _ => None,
         }
     }
@@ -140,8 +147,8 @@ mod tests {
     #[test]
     fn edges_are_ends_of_axes_of_numbers() {
         let edge = |axis: &str, value| axis.parse::<Axis>().unwrap().edge(value);
-        assert_eq!(edge("a=0.3,0.1,3,1", 0.1), Some(Ordering::Less));
-        assert_eq!(edge("a=0.3,0.1,3,1", 3.0), Some(Ordering::Greater));
+        assert_eq!(edge("a=0.3,0.1,3,1", 0.1), Some(Edge::Smallest));
+        assert_eq!(edge("a=0.3,0.1,3,1", 3.0), Some(Edge::Largest));
         for (axis, value) in
             [("a=0.3,0.1,3,1", 1.0), ("a=0.0,0.1,0.2", 0.0), ("a=1,2", 2.0), ("a=x,y,z", 1.0)]
         {

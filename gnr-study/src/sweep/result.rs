@@ -1,11 +1,11 @@
 //! What a sweep found: the mean validation accuracy of every combination, and how sure the choice is.
 
-use std::{cmp::Ordering, path::Path};
+use std::path::Path;
 
 use gnr_train::Recipe;
 use serde::Serialize;
 
-use super::{Axis, Sweep};
+use super::{Axis, Sweep, grid::Edge};
 use crate::{
     error::{Result, StudyError, io},
     results::{finished_summary, is_finished},
@@ -162,17 +162,13 @@ impl SweepResult {
         }
         told += ".";
         for (axis, value) in self.axes.iter().zip(&best.values) {
-            let further = match value.parse().ok().and_then(|value| axis.edge(value)) {
-                Some(Ordering::Less) => ("smallest", "smaller"),
-                Some(Ordering::Greater | Ordering::Equal) => ("largest", "larger"),
+            let (end, further) = match value.parse().ok().and_then(|value| axis.edge(value)) {
+                Some(Edge::Smallest) => ("smallest", "smaller"),
+                Some(Edge::Largest) => ("largest", "larger"),
                 None => continue,
             };
-            told += &format!(
-                " {}={value} is the {} value tried: a {} one may be better.",
-                axis.short(),
-                further.0,
-                further.1
-            );
+            told +=
+                &format!(" {}={value} is the {end} value tried: a {further} one may be better.", axis.key);
         }
         told
     }

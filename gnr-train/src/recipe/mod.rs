@@ -123,7 +123,8 @@ impl Recipe {
         toml::to_string(&table).map_err(|e| RecipeError::Unwritable(e.to_string()))
     }
 
-    /// The recipe without keys that do not decide results: paths of files, strictness, threads, checkpoints in between.
+    /// The recipe without keys that do not decide results: paths of files, strictness, threads, checkpoints and test
+    /// accuracies in between.
     /// Runs whose deciding recipes are equal have equal results. (Every kernel of gnr-cpu gives
     /// equal bits for any number of threads, but this is only promised for equal numbers.)
     pub fn deciding(&self) -> Self {
@@ -136,6 +137,7 @@ impl Recipe {
         recipe.train.checkpoint_every_epochs = 1;
         recipe.train.checkpoint_every_steps = None;
         recipe.train.keep_every_epochs = None;
+        recipe.train.test_only_at_end = false;
         recipe
     }
 

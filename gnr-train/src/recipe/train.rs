@@ -52,9 +52,9 @@ pub struct Train {
     pub keep_every_epochs: Option<u64>,
     /// Number of epochs between evaluations; the last epoch is always evaluated. Default 1.
     pub eval_every: u64,
-    /// Whether the test images are evaluated at the end only, and the evaluations before are those of the validation
-    /// images: a run that only serves a choice by validation accuracy need not look at test images on its way. Default:
-    /// no, at each evaluation; `gnr compare` sets it for its tries.
+    /// Whether runs with validation images evaluate the test images at their end only: a run that serves a choice by
+    /// validation accuracy need not look at test images on its way. It changes no result. Default: no, at each
+    /// evaluation; `gnr compare` sets it for its tries.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub test_only_at_end: bool,
     /// Whether a run ends at the second evaluation in a row in which every image gets the same logits, bit for bit. It

@@ -20,40 +20,39 @@ pub(super) struct Evaluations {
     pub(super) test: Option<Evaluation>,
     pub(super) average_validation: Option<Evaluation>,
     pub(super) average_test: Option<Evaluation>,
-    /// Whether there was an evaluation and in each every image got the same logits.
+    /// Whether every validation image, or without some every test image, got the same logits; those of averaged weights
+    /// included.
     pub(super) collapsed: bool,
 }
 
 impl<B: Autodiff + 'static> Trainer<'_, B> {
     /// The evaluations that are due after this epoch. Notes a collapse, and writes the averaged weights if the run ends
     /// here.
-    ///
-    /// Where the test images wait for the end, the validation images decide whether a collapsed run ends.
     pub(super) fn evaluate(&mut self, epoch: u64, observer: &mut dyn Observer) -> Result<Evaluations> {
         let train = &self.prepared.recipe.train;
         let last = epoch == train.epochs;
-        let due = last || epoch.is_multiple_of(train.eval_every);
-        let tested = due && (last || !train.test_only_at_end);
-        let validation = self.prepared.images.validation.as_ref().filter(|_| due);
         let mut found = Evaluations::default();
-        if !tested && validation.is_none() {
+        if !last && !epoch.is_multiple_of(train.eval_every) {
             return Ok(found);
         }
+        let later = train.test_only_at_end && !last && self.prepared.images.validation.is_some();
         let average = self.averaged(observer)?;
-        if let Some(images) = validation {
+        if let Some(images) = &self.prepared.images.validation {
             (found.validation, found.average_validation) = self.both(average.as_ref(), images, observer)?;
         }
-        if tested {
+        if !later {
             let images = &self.prepared.images.test;
             (found.test, found.average_test) = self.both(average.as_ref(), images, observer)?;
         }
-        let Evaluations { validation, test, average_validation, average_test, .. } = &found;
-        let all: Vec<_> =
-            [validation, test, average_validation, average_test].into_iter().flatten().collect();
-        found.collapsed = !all.is_empty() && all.iter().all(|found| found.collapsed);
+        // Judged by the images that every evaluation has: the key above then decides nothing.
+        let judging = match &found.validation {
+            Some(_) => [&found.validation, &found.average_validation],
+            None => [&found.test, &found.average_test],
+        };
+        found.collapsed = judging.into_iter().flatten().all(|found| found.collapsed);
         self.progress.collapse = found.collapsed.then(|| Collapse::again(self.progress.collapse, epoch));
         if self.ended() {
-            if found.test.is_none() {
+            if later {
                 let images = &self.prepared.images.test;
                 (found.test, found.average_test) = self.both(average.as_ref(), images, observer)?;
             }

@@ -76,11 +76,10 @@ fn test_images_may_wait_for_the_end_of_the_run() {
         assert_eq!((epochs_with(&always, metric), epochs_with(&waiting, metric)), (vec![2, 4], vec![4]));
     }
     assert_eq!(epochs_with(&waiting, "average_val_accuracy"), [2, 4]);
-    // Without validation images nothing is evaluated before the end, and nothing can have collapsed.
-    let blind = home.path().join("blind");
-    let sets = ["data.validation=0.0", "train.test_only_at_end=true", "train.stop_when_collapsed=true"];
-    assert_eq!(run(tiny(&sets), &blind).unwrap().collapsed_at_epoch, None);
-    assert_eq!(epochs_with(&blind, "test_accuracy"), [3]);
+    // Without validation images there would be nothing to evaluate.
+    let alone = home.path().join("alone");
+    run(tiny(&["data.validation=0.0", "train.test_only_at_end=true"]), &alone).unwrap();
+    assert_eq!(epochs_with(&alone, "test_accuracy"), [1, 2, 3]);
 }
 
 /// The validation images decide when a collapsed run ends; the test images are then evaluated.
@@ -89,6 +88,8 @@ fn a_collapsed_run_that_ends_early_is_tested_there() {
     let home = tempfile::tempdir().unwrap();
     let sets = ["train.test_only_at_end=true", "train.stop_when_collapsed=true", "train.eval_every=3"];
     let summary = run(tiny(&[DEADLY, &sets].concat()), home.path()).unwrap();
+    let always = run(tiny(&[DEADLY, &sets[1..]].concat()), &home.path().join("always")).unwrap();
+    assert_eq!((summary.epochs, summary.test_loss), (always.epochs, always.test_loss));
     assert!(summary.epochs < 40 && summary.collapsed_at_epoch == Some(summary.epochs - 3), "{summary:?}");
     assert_eq!(epochs_with(home.path(), "test_accuracy"), [summary.epochs]);
     assert_eq!(epochs_with(home.path(), "collapsed"), [summary.epochs - 3, summary.epochs]);
