@@ -14,7 +14,7 @@ use crate::{
 /// [`Malformed`] where the pickle ends early, has an operation that cannot be there, or takes more than the budget.
 ///
 /// # Cost
-/// Linear in the length of the pickle. What the result keeps stays taken from the budget.
+/// Linear in the length of the pickle. The budget gets back little of what was taken.
 pub fn parse<'a>(bytes: &'a [u8], budget: &mut Budget) -> Result<Pickle<'a>> {
     let mut machine = Machine {
         input: Input { bytes, at: 0 },

@@ -26,7 +26,8 @@ pub struct Summarized {
     pub average_test_accuracy: Option<f64>,
     /// On the held-out images, of the averaged weights.
     pub average_val_accuracy: Option<f64>,
-    /// Number of epochs after which every image got the same output, in all evaluations from then on.
+    /// Number of epochs after which every validation (or else test) image got the same output, in all evaluations from
+    /// then on.
     pub collapsed_at_epoch: Option<u64>,
     /// Number of steps done.
     pub steps: Option<u64>,

@@ -16,11 +16,7 @@ use gnr_train::{
     EpochMetrics, Existing, Observer, Outcome, Recipe, Start, StepEvent, Summary, TrainError, is_run, train,
 };
 
-use crate::{
-    error::{Result, StudyError},
-    lock::LOOK,
-    results::is_finished,
-};
+use crate::{error::Result, lock::LOOK, results::is_finished};
 
 /// One training run of a study.
 #[derive(Clone, Debug)]
@@ -54,6 +50,22 @@ impl Workers {
     }
 }
 
+/// Something that follows each finished run of a study.
+pub(crate) trait Follow: Sync {
+    /// Follows a run. `begins` is to be called before anything that takes time.
+    ///
+    /// # Errors
+    /// What went wrong; no other run is affected.
+    fn follow(&self, run: &Run, begins: &dyn Fn()) -> Result<()>;
+}
+
+/// Nothing follows any run.
+impl Follow for () {
+    fn follow(&self, _run: &Run, _begins: &dyn Fn()) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// How a run of a study ended.
 #[derive(Clone, Copy, Debug)]
 pub enum Finished<'a> {
@@ -77,8 +89,10 @@ pub trait StudyObserver {
     fn on_epoch(&mut self, _run: usize, _metrics: &EpochMetrics) {}
     /// A run ended.
     fn on_run(&mut self, _run: usize, _how: Finished<'_>) {}
-    /// What was to follow a finished run failed. The other runs go on.
-    fn on_problem(&mut self, _run: usize, _error: &StudyError) {}
+    /// What follows a finished run begins, such as a measurement.
+    fn on_follow(&mut self, _run: usize) {}
+    /// What followed a finished run has ended: well, or with an error. The other runs go on.
+    fn on_followed(&mut self, _run: usize, _how: &Result<()>) {}
 }
 
 /// An observer that watches nothing.
@@ -121,11 +135,11 @@ pub fn train_all(
     observer: &mut (dyn StudyObserver + Send),
     stop: &AtomicBool,
 ) -> Result<Trained> {
-    train_all_then(runs, workers, observer, stop, &|_| Ok(()))
+    train_all_then(runs, workers, observer, stop, &())
 }
 
 /// As [`train_all`], with something that follows each finished run, of this call or an earlier one, on the thread of
-/// the run: `then` gets its index. An error of it is told to the observer, and the others go on.
+/// the run. How that ended is told to the observer, and the other runs go on.
 ///
 /// # Errors
 /// As [`train_all`].
@@ -134,7 +148,7 @@ pub(crate) fn train_all_then(
     workers: Workers,
     observer: &mut (dyn StudyObserver + Send),
     stop: &AtomicBool,
-    then: &(dyn Fn(usize) -> Result<()> + Sync),
+    then: &dyn Follow,
 ) -> Result<Trained> {
     let board = Mutex::new(Board { observer, fatal: None, failures: Vec::new() });
     let next = AtomicUsize::new(0);
@@ -148,10 +162,13 @@ pub(crate) fn train_all_then(
                         break;
                     }
                     one(index, run, workers.threads, &board, stop);
-                    if is_finished(&run.folder)
-                        && let Err(error) = then(index)
-                    {
-                        at(&board).observer.on_problem(index, &error);
+                    if is_finished(&run.folder) {
+                        let begins = || at(&board).observer.on_follow(index);
+                        let how = catch_unwind(AssertUnwindSafe(|| then.follow(run, &begins)));
+                        let how = how.unwrap_or_else(|_| {
+                            Err(panicked(run, "what follows the run panicked (its message is above)").into())
+                        });
+                        at(&board).observer.on_followed(index, &how);
                     }
                 }
             });
@@ -177,7 +194,6 @@ fn one(index: usize, run: &Run, threads: usize, board: &Mutex<Board<'_>>, stop: 
         let mut recipe = run.recipe.clone();
         recipe.train.threads = if is_run(&run.folder) { 0 } else { threads };
         let mut relay = Relay { index, board };
-        // A run that panics is a defect, but not one of the other runs.
         let trained =
             catch_unwind(AssertUnwindSafe(|| train(recipe, &run.folder, Existing::Resume, &mut relay, stop)));
         match trained {
@@ -191,11 +207,7 @@ fn one(index: usize, run: &Run, threads: usize, board: &Mutex<Board<'_>>, stop: 
             other => break other,
         }
     };
-    let panicked = || TrainError::Folder {
-        path: run.folder.clone(),
-        problem: "the run panicked (its message is above)".into(),
-    };
-    match trained.unwrap_or_else(|_| Err(panicked())) {
+    match trained.unwrap_or_else(|_| Err(panicked(run, "the run panicked (its message is above)"))) {
         Ok(Outcome::Finished(summary)) => at(board).observer.on_run(index, Finished::Now(&summary)),
         Ok(Outcome::Interrupted { .. }) => {}
         // Who waited for another process and was then asked to stop has nothing to report.
@@ -214,6 +226,11 @@ fn one(index: usize, run: &Run, threads: usize, board: &Mutex<Board<'_>>, stop: 
             }
         }
     }
+}
+
+/// A panic is a defect, but not one of the other runs.
+fn panicked(run: &Run, problem: &str) -> TrainError {
+    TrainError::Folder { path: run.folder.clone(), problem: problem.into() }
 }
 
 /// Whether the error would meet every other run as well.

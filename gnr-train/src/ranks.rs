@@ -77,7 +77,12 @@ pub(crate) fn same_recipe(team: &Team, recipe: &Recipe) -> Result<()> {
         ))),
     })?;
     let mut own = recipe.deciding();
+    // These decide no number, but which exchanges ranks make.
     own.train.threads = recipe.train.threads;
+    own.train.checkpoint_every_epochs = recipe.train.checkpoint_every_epochs;
+    own.train.checkpoint_every_steps = recipe.train.checkpoint_every_steps;
+    own.train.keep_every_epochs = recipe.train.keep_every_epochs;
+    own.train.test_only_at_end = recipe.train.test_only_at_end;
     let own = team.agree(own.to_toml().map_err(TrainError::from))?;
     let theirs = team.share_text(|| Ok(own.clone()))?;
     let table = |text: &str| toml::from_str(text).unwrap_or_default();

@@ -55,7 +55,8 @@ pub struct Summary {
     /// Loss of the averaged weights on the test images after the last epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average_test_loss: Option<f64>,
-    /// Number of epochs after which every image got the same logits, in that evaluation and all later ones. With
+    /// Number of epochs after which every validation image, or without some every test image, got the same logits, in
+    /// that evaluation and all later ones. With
     /// `train.stop_when_collapsed` such a run ends before its last epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collapsed_at_epoch: Option<u64>,

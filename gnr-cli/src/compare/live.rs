@@ -7,7 +7,7 @@ use std::{
 };
 
 use gnr_study::{
-    StudyError,
+    Result,
     compare::{CompareObserver, Phase},
     runner::{Finished, Run, StudyObserver},
 };
@@ -46,6 +46,7 @@ struct RunState {
     before: u64,
     step: u64,
     ended: bool,
+    measuring: bool,
     /// The last known accuracy, a fraction: on held-out images for a try, on test images otherwise.
     accuracy: Option<f64>,
 }
@@ -137,6 +138,7 @@ impl Table {
             };
             let cost: f64 = of.iter().map(|run| Self::left(run)).sum();
             let left = match self.seconds(cost) {
+                _ if of.iter().any(|run| run.measuring) => "measuring sharpness".into(),
                 _ if ended.len() == of.len() => "done".into(),
                 Some(seconds) => format!("about {} left", clock(seconds)),
                 None => String::new(),
@@ -228,8 +230,22 @@ impl StudyObserver for Table {
         self.redraw();
     }
 
-    fn on_problem(&mut self, run: usize, error: &StudyError) {
-        self.warn(&format!("{}: not measured: {error}", self.runs[run].name));
+    fn on_follow(&mut self, run: usize) {
+        let state = &mut self.runs[run];
+        state.measuring = true;
+        if state.began.is_none() {
+            // Of a run of an earlier call nothing else is said.
+            self.say(&format!("{}: measuring sharpness", self.runs[run].name));
+        }
+        self.redraw();
+    }
+
+    fn on_followed(&mut self, run: usize, how: &Result<()>) {
+        self.runs[run].measuring = false;
+        if let Err(error) = how {
+            self.warn(&format!("{}: not measured: {error}", self.runs[run].name));
+        }
+        self.redraw();
     }
 }
 
@@ -250,11 +266,10 @@ impl CompareObserver for Table {
         };
         self.tuning = phase != Phase::Training;
         let finished = runs.iter().filter(|run| run.folder.join("summary.json").is_file()).count();
-        let count = format!("{}, {finished} finished before", several(runs.len() as u64, "run"));
-        self.say(&format!("{what}: {count}"));
+        self.say(&format!("{what}: {}, {finished} finished before", several(runs.len() as u64, "run")));
         let images = if self.tuning { "held-out images" } else { "test images" };
         self.heading = self.line();
-        self.heading.set_message(format!("accuracy on {images}, {what}: {count}"));
+        self.heading.set_message(format!("{what}; accuracy on {images}"));
         self.runs = runs
             .iter()
             .zip(arms)
@@ -268,6 +283,7 @@ impl CompareObserver for Table {
                 before: 0,
                 step: 0,
                 ended: false,
+                measuring: false,
                 accuracy: None,
             })
             .collect();
@@ -278,7 +294,9 @@ impl CompareObserver for Table {
     fn on_measured(&mut self, done: usize, of: usize) {
         let solutions = several(of as u64, "solution");
         self.heading.set_message(format!("measuring sharpness: {done} of {solutions}"));
-        if done == of {
+        if done == 0 {
+            self.say(&format!("measuring the sharpness of {solutions}"));
+        } else if done == of {
             self.say(&format!("measured the sharpness of {solutions}"));
         }
     }

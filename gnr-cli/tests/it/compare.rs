@@ -91,7 +91,7 @@ fn compares_measures_and_writes_one_page() {
     let (code, stdout, _) = run(&arguments(&recipe, &out, &["--seeds", "3", "--no-sharpness"]));
     assert!(code == 0 && stdout.contains("training: 12 runs, 8 finished before"), "{stdout}");
 
-    // What was not measured is measured first. Missing weights are told then; they keep no other run from training.
+    // What was not measured is measured in its turn. Missing weights are told then; they keep no run from training.
     let runs = || fs::read_dir(out.join("runs")).unwrap().map(|run| run.unwrap().path());
     let without = runs().find(|run| run.join("checkpoints").exists()).unwrap();
     fs::remove_dir_all(without.join("checkpoints")).unwrap();
@@ -220,8 +220,8 @@ fn the_best_tries_are_told_apart_by_more_seeds() {
         stdout.contains("tuning: the best tries with more seeds: 12 runs, 0 finished before"),
         "{stdout}"
     );
-    let words = "The best tries were trained with more seeds, and the choice among them is by the mean of all (base: 2 tries by 4 \
-                 seeds; sam: 2 tries by 4 seeds).";
+    let words = "The best tries were trained with more seeds, and the choice among them is by the mean over all their seeds \
+                 (base: 2 tries with 4 seeds; sam: 2 tries with 4 seeds).";
     assert!(stdout.contains(words), "{stdout}");
     for tuned in json(&out)["tuning"].as_array().unwrap() {
         let tries: Vec<Vec<f64>> = tuned["tries"]
@@ -255,7 +255,7 @@ fn the_best_tries_are_told_apart_by_more_seeds() {
     let (code, stdout, stderr) = run(&arguments(&recipe, &out, &finalists));
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(
-        stdout.contains("(base: 2 tries by 4 seeds, 1 more failed; sam: 2 tries by 4 seeds)"),
+        stdout.contains("(base: 2 tries with 4 seeds, 1 more failed; sam: 2 tries with 4 seeds)"),
         "{stdout}"
     );
     let base = &json(&out)["tuning"][0];
@@ -356,4 +356,26 @@ fn warnings_of_every_method_are_said_once() {
     assert!(warnings[0].starts_with("warning: schedule.warmup_epochs = 2 "), "{stdout}");
     let methods = "warning: SGD + GNR (exact), SGD + SAM + GNR (exact): method.gnr.alpha = 0";
     assert!(warnings[1].starts_with(methods), "{stdout}");
+}
+
+/// A try that fails in one part is known to the others: none waits for it for ever.
+#[test]
+fn parts_tell_each_other_what_failed() {
+    let home = tempfile::tempdir().unwrap();
+    let (recipe, out) = (recipe(home.path()), home.path().join("out"));
+    let grids = ["--grid", "optimizer.lr=1e30", "--grid", "optimizer.weight_decay=0.0,0.001"];
+    let more =
+        [&["--methods", "base,sam", "--tune", "2", "--seeds", "1", "--no-sharpness"], &grids[..]].concat();
+    let part = |shard| run(&arguments(&recipe, &out, &[&more[..], &["--shard", shard]].concat()));
+    let mut ends = Vec::new();
+    for shard in ["1/2", "2/2", "1/2", "2/2", "1/2"] {
+        let (code, stdout, stderr) = part(shard);
+        assert_eq!(code, 0, "{stdout}{stderr}");
+        ends.push(stdout);
+    }
+    assert!(out.join("compare.json").exists(), "{ends:?}");
+    let failed: Vec<_> = fs::read_dir(out.join("failed")).unwrap().collect();
+    assert!(
+        !failed.is_empty() && json(&out)["tuning"][0]["tries"][1]["val_accuracies"] == serde_json::json!([])
+    );
 }

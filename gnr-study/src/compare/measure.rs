@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Result, StudyError, io},
     lock::FolderLock,
-    runner::{Run, Workers},
+    runner::{Follow, Run, Workers},
 };
 
 /// How sharpness is measured: the same for every run of a comparison.
@@ -87,11 +87,18 @@ impl Solution {
         serde_json::from_str::<Sharpness>(&text).ok().filter(|found| found.setting == setting)
     }
 
-    /// Measures, unless that was done, here or by another process meanwhile. `None`: asked to stop.
-    pub(super) fn measure(&self, setting: Setting, stop: &AtomicBool) -> Result<Option<Sharpness>> {
+    /// Measures, unless that was done, here or by another process meanwhile. `begins` is called first if there is
+    /// something to do or to wait for. `None`: asked to stop.
+    pub(super) fn measure(
+        &self,
+        setting: Setting,
+        begins: &dyn Fn(),
+        stop: &AtomicBool,
+    ) -> Result<Option<Sharpness>> {
         if let Some(known) = self.known(setting) {
             return Ok(Some(known));
         }
+        begins();
         let Some(_alone) = FolderLock::wait(&self.folder, "measure", stop)? else { return Ok(None) };
         if let Some(known) = self.known(setting) {
             return Ok(Some(known));
@@ -146,6 +153,20 @@ impl Solution {
     }
 }
 
+/// Measures runs when they are finished.
+pub(super) struct Measuring<'a> {
+    /// The comparison's folder.
+    pub(super) folder: &'a Path,
+    pub(super) setting: Setting,
+    pub(super) stop: &'a AtomicBool,
+}
+
+impl Follow for Measuring<'_> {
+    fn follow(&self, run: &Run, begins: &dyn Fn()) -> Result<()> {
+        Solution::of(run, self.folder).measure(self.setting, begins, self.stop).map(drop)
+    }
+}
+
 /// The measurements of all solutions. Those without one of this setting are made now, `workers.jobs` at a time; `told`
 /// hears how many of these are done. `None`: asked to stop.
 pub(super) fn measure_all(
@@ -160,6 +181,9 @@ pub(super) fn measure_all(
     let missing: Vec<usize> = (0..found.len()).filter(|index| found[*index].is_none()).collect();
     let (made, failed) = (Mutex::new(Vec::new()), Mutex::new(None));
     let next = AtomicUsize::new(0);
+    if !missing.is_empty() {
+        told(0, missing.len());
+    }
     std::thread::scope(|scope| {
         for _ in 0..workers.jobs.clamp(1, missing.len().max(1)) {
             scope.spawn(|| {
@@ -167,7 +191,7 @@ pub(super) fn measure_all(
                     if stop.load(Ordering::Relaxed) || locked(&failed).is_some() {
                         return;
                     }
-                    let measured = match solutions[index].measure(setting, stop) {
+                    let measured = match solutions[index].measure(setting, &|| {}, stop) {
                         Ok(Some(measured)) => measured,
                         Ok(None) => return,
                         Err(error) => {

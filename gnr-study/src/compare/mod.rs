@@ -9,6 +9,7 @@
 //! | `runs/` | a run folder for each method and seed |
 //! | `tuning/` | a run folder for each try, with `--tune` |
 //! | `measures/` | curvature and sharpness at the weights of each run |
+//! | `failed/` | why a run or try failed, which the other parts must know |
 //! | `compare.json` | every number of the report |
 //! | `compare.md`, `compare.html` | the report; the page is one file |
 //! | `curves.svg`, `curves.png` | test accuracy over epochs |
@@ -16,6 +17,7 @@
 //! Every run is an ordinary run folder, so that the same command continues what was stopped and repeats nothing.
 
 mod arm;
+mod failed;
 mod lines;
 mod measure;
 mod outcome;
@@ -40,10 +42,10 @@ use crate::{
     error::{Result, StudyError},
     lock::FolderLock,
     results::is_finished,
-    runner::{Failure, Run, StudyObserver, Trained, Workers, train_all_then},
+    runner::{Failure, Follow, Run, StudyObserver, Trained, Workers, train_all_then},
     shard::Shard,
 };
-use measure::{Solution, measure_all};
+use measure::{Measuring, Solution, measure_all};
 use tune::HALVES;
 
 /// What is compared and how.
@@ -261,12 +263,9 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         let planned = self.planned(&over)?;
         // A run is measured when it ends: what takes days then has the sharpness of every run that it has.
         let setting = Setting::of(plan.training_images);
-        let (sharpness, folder) = (self.request.sharpness, &self.request.folder);
-        let follow = |run: &Run| match sharpness {
-            true => Solution::of(run, folder).measure(setting, stop).map(drop),
-            false => Ok(()),
-        };
-        let failures = match self.train(Phase::Training, &planned, &follow, observer, stop)? {
+        let measuring = Measuring { folder: &self.request.folder, setting, stop };
+        let then: &dyn Follow = if self.request.sharpness { &measuring } else { &() };
+        let failures = match self.train(Phase::Training, &planned, then, observer, stop)? {
             Ok(failures) => failures,
             Err(outcome) => return Ok(outcome),
         };
@@ -275,17 +274,21 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             None => return Ok(CompareOutcome::Interrupted),
             Some(measured) => found.sharpness(&measured),
         }
+        // The last parts may come here together.
+        let Some(_writer) = FolderLock::wait(&self.request.folder, "report", stop)? else {
+            return Ok(CompareOutcome::Interrupted);
+        };
         report::write(&found, &self.request.folder)?;
         Ok(CompareOutcome::Done(Box::new(found)))
     }
 
-    /// Trains the runs of a phase that are this process's, each followed by `follow` once it is finished. The inner
-    /// error ends the comparison for now.
+    /// Trains the runs of a phase that are this process's, each followed by `then` once it is finished. The inner error
+    /// ends the comparison for now.
     fn train(
         &self,
         phase: Phase,
         planned: &Planned,
-        follow: &(dyn Fn(&Run) -> Result<()> + Sync),
+        then: &dyn Follow,
         observer: &mut (dyn CompareObserver + Send),
         stop: &AtomicBool,
     ) -> Result<Result<Vec<Failure>, CompareOutcome>> {
@@ -298,21 +301,17 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             index.map_or(0, |index| planned.arms[index])
         };
         observer.on_phase(phase, &mine, &mine.iter().map(arm_of).collect::<Vec<_>>());
-        let then = |index: usize| follow(&mine[index]);
-        let failures = match train_all_then(&mine, self.request.workers, observer, stop, &then)? {
+        failed::forget(&self.request.folder, &mine)?;
+        match train_all_then(&mine, self.request.workers, observer, stop, then)? {
             Trained::Interrupted => return Ok(Err(CompareOutcome::Interrupted)),
-            Trained::All(failures) => failures,
-        };
+            Trained::All(failures) => failed::tell(&self.request.folder, &mine, &failures)?,
+        }
+        let failures = failed::told(&self.request.folder, &planned.runs)?;
         let done = planned.runs.iter().filter(|run| is_finished(&run.folder)).count();
         if self.request.shard.is_some() && done + failures.len() < planned.runs.len() {
             return Ok(Err(CompareOutcome::Waiting { phase, done, of: planned.runs.len() }));
         }
-        // Indices of the whole phase, whatever part was trained here.
-        let whole = |failure: Failure| {
-            let index = planned.runs.iter().position(|run| run.name == failure.name);
-            Failure { run: index.unwrap_or_default(), ..failure }
-        };
-        Ok(Ok(failures.into_iter().map(whole).collect()))
+        Ok(Ok(failures))
     }
 
     /// The runs of every arm at every seed. Seeds are outermost: what was interrupted has whole comparisons; within a

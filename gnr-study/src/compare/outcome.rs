@@ -95,7 +95,8 @@ pub struct RunResult {
     /// Training accuracy of the last epoch on the other images, where some labels were flipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_accuracy_untouched: Option<f64>,
-    /// Number of epochs after which every image got the same output, in all evaluations from then on.
+    /// Number of epochs after which every validation (or else test) image got the same output, in all evaluations from
+    /// then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collapsed_at_epoch: Option<u64>,
     /// Wall-clock time of all steps, without evaluation.

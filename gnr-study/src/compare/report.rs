@@ -352,11 +352,12 @@ impl Comparison {
                 0 => String::new(),
                 n => format!(", {n} more failed"),
             };
-            told.push(format!("{}: {whole} tries by {most} seeds{failed}", tuned.arm));
+            let tries = if whole == 1 { "try" } else { "tries" };
+            told.push(format!("{}: {whole} {tries} with {most} seeds{failed}", tuned.arm));
         }
         (!told.is_empty()).then(|| {
             format!(
-                "The best tries were trained with more seeds, and the choice among them is by the mean of all ({}).",
+                "The best tries were trained with more seeds, and the choice among them is by the mean over all their seeds ({}).",
                 told.join("; ")
             )
         })

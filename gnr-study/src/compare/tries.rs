@@ -126,7 +126,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             runs: by_cost.iter().map(|(run, _)| run.clone()).collect(),
             arms: by_cost.iter().map(|(_, candidate)| candidate.arm).collect(),
         };
-        if let Err(outcome) = self.train(phase, &planned, &|_| Ok(()), observer, stop)? {
+        if let Err(outcome) = self.train(phase, &planned, &(), observer, stop)? {
             return Ok(Err(outcome));
         }
         for (run, candidate) in &runs {
@@ -146,7 +146,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         }
         for tuned in tuned {
             tuned.best = tune::best(&tuned.tries).ok_or_else(|| {
-                StudyError::Request(format!("no try of `{}` could be trained to its end", tuned.arm))
+                StudyError::Request(format!("every try of `{}` failed with one seed at least", tuned.arm))
             })?;
         }
         Ok(Ok(()))

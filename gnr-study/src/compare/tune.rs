@@ -19,8 +19,9 @@ pub struct Tuning {
     pub tries: usize,
     /// Seeds of each try, at least 1.
     pub seeds: u64,
-    /// The best tries of each arm, which are trained with further seeds before one is chosen. With one seed, tries that
-    /// differ by less than about a point cannot be told apart, and the luckiest of many is not the best.
+    /// The best tries of each arm, which are trained with further seeds before one is chosen. With one seed on a
+    /// thousand held-out images, tries within two points of each other cannot be told apart, and the luckiest of many
+    /// is not the best.
     pub finalists: Option<Finalists>,
     /// Fraction of the training images that tries hold out, in (0, 1), unless the recipe holds some out.
     pub validation: f64,
