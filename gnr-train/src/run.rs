@@ -153,18 +153,19 @@ pub fn extended(folder: &Path, assignments: &[String]) -> Result<(Recipe, String
         let keys = different_keys(&table(&mine), &table(&theirs));
         return Err(TrainError::Request(format!(
             "{}: a run that continues can change train.epochs, train.device and train.backend, and what decides nothing (threads, workers, \
-             checkpoints, data.dir); for \
-             another recipe start another run",
+             checkpoints, train.test_only_at_end, data.dir); for another recipe start another run",
             keys.join(", ")
         )));
     }
     let last = checkpoint::last(folder);
     let file = if last.exists() { Some(checkpoint::CheckpointFile::read(&last)?) } else { None };
-    let done = file.as_ref().and_then(|file| file.header()).map_or(0, |header| header.progress.epoch);
+    let progress = file.as_ref().and_then(|file| file.header()).map(|header| &header.progress);
+    let (done, within) = progress.map_or((0, false), |progress| (progress.epoch, progress.batch > 0));
     let (old, new) = (before.train.epochs, after.train.epochs);
-    if new < done {
+    if new < done || (new == done && within) {
+        let part = if within { " and a part of the next" } else { "" };
         return Err(TrainError::Request(format!(
-            "train.epochs = {new}: the run has done {done} epochs already"
+            "train.epochs = {new}: the run has done {done} epochs{part} already"
         )));
     }
     // Schedules are functions of the step. With so many steps an epoch the ends of epochs can be told apart.

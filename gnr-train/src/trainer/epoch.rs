@@ -12,7 +12,7 @@ use crate::{
     summary::Best,
 };
 
-use super::{Trainer, evaluations::Evaluations};
+use super::Trainer;
 
 impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     /// Evaluates, logs, and keeps the checkpoint if it is the best one. `started` is the time at which the epoch's
@@ -31,8 +31,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         if let Some(average) = &mut self.average {
             average.after_epoch(epoch, &self.theta)?;
         }
-        let Evaluations { validation, test, average_validation, average_test, collapsed } =
-            self.evaluate(epoch, observer)?;
+        let found = self.evaluate(epoch, observer)?;
         let Sums { loss, correct, images, grad_norm, penalties, flipped } = sums;
         let share = |correct: u64, images: u64| (images > 0).then(|| correct as f64 / images as f64);
         let noise = self.prepared.recipe.data.label_noise.is_some();
@@ -44,14 +43,14 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             train_accuracy_flipped: share(flipped.correct, flipped.images),
             train_accuracy_untouched: share(correct - flipped.correct, images - flipped.images)
                 .filter(|_| noise),
-            val_loss: validation.as_ref().map(|found| found.loss),
-            val_accuracy: validation.as_ref().map(|found| found.accuracy),
-            test_loss: test.as_ref().map(|found| found.loss),
-            test_accuracy: test.as_ref().map(|found| found.accuracy),
-            average_val_accuracy: average_validation.map(|found| found.accuracy),
-            average_test_accuracy: average_test.as_ref().map(|found| found.accuracy),
-            average_test_loss: average_test.map(|found| found.loss),
-            collapsed,
+            val_loss: None,
+            val_accuracy: None,
+            test_loss: None,
+            test_accuracy: None,
+            average_val_accuracy: None,
+            average_test_accuracy: None,
+            average_test_loss: None,
+            collapsed: false,
             learning_rate: gnr_core::Schedule::at(
                 &self.configured.method.learning_rate,
                 step.saturating_sub(1),
@@ -63,7 +62,18 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             exchange_seconds,
             exchange_seconds_least,
         };
+        let metrics = found.told(metrics);
         self.log(|log| log.epoch(&metrics))?;
+        self.keep_best(&metrics)?;
+        observer.on_epoch(&metrics);
+        self.times.add(&metrics);
+        self.last = Some(metrics);
+        Ok(())
+    }
+
+    /// Keeps the checkpoint if it is the best one so far.
+    pub(super) fn keep_best(&mut self, metrics: &EpochMetrics) -> Result<()> {
+        let epoch = metrics.epoch;
         let candidate = match self.best_by() {
             BestBy::ValidationAccuracy => metrics.val_accuracy.map(|value| (value, value)),
             BestBy::TrainLoss => Some((metrics.train_loss, -metrics.train_loss)),
@@ -79,9 +89,6 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             self.progress.best = Some(Best { by: self.best_by(), value, epoch, test_accuracy });
             self.save(&checkpoint::best(self.folder.path()), Content::All)?;
         }
-        observer.on_epoch(&metrics);
-        self.times.add(&metrics);
-        self.last = Some(metrics);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use crate::{
     checkpoint::{self, Collapse, Content},
     error::Result,
     evaluate::{Evaluation, evaluate_in},
+    metrics::EpochMetrics,
     observer::Observer,
 };
 
@@ -25,7 +26,36 @@ pub(super) struct Evaluations {
     pub(super) collapsed: bool,
 }
 
+impl Evaluations {
+    /// The line of an epoch with these evaluations.
+    pub(super) fn told(self, line: EpochMetrics) -> EpochMetrics {
+        let Self { validation, test, average_validation, average_test, collapsed } = self;
+        EpochMetrics {
+            val_loss: validation.as_ref().map(|found| found.loss),
+            val_accuracy: validation.map(|found| found.accuracy),
+            test_loss: test.as_ref().map(|found| found.loss),
+            test_accuracy: test.map(|found| found.accuracy),
+            average_val_accuracy: average_validation.map(|found| found.accuracy),
+            average_test_loss: average_test.as_ref().map(|found| found.loss),
+            average_test_accuracy: average_test.map(|found| found.accuracy),
+            collapsed,
+            ..line
+        }
+    }
+}
+
 impl<B: Autodiff + 'static> Trainer<'_, B> {
+    /// Evaluates the last epoch where that was not done: it was not the last one when it was trained, and a run that
+    /// continued was given fewer epochs.
+    pub(super) fn evaluate_late(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let Some(line) = self.last.take_if(|line| line.test_accuracy.is_none()) else { return Ok(()) };
+        let line = self.evaluate(self.progress.epoch, observer)?.told(line);
+        self.log(|log| log.epoch(&line))?;
+        self.keep_best(&line)?;
+        self.last = Some(line);
+        self.save_last(observer).map(drop)
+    }
+
     /// The evaluations that are due after this epoch. Notes a collapse, and writes the averaged weights if the run ends
     /// here.
     pub(super) fn evaluate(&mut self, epoch: u64, observer: &mut dyn Observer) -> Result<Evaluations> {

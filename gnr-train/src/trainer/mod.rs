@@ -149,6 +149,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
                 return self.interrupt(observer);
             }
         }
+        self.evaluate_late(observer)?;
         let summary = self.summary();
         let summary = self.team.agree(summary)?;
         observer.on_end(&summary);

@@ -1,8 +1,15 @@
 //! Runs that continue with more epochs or other data, and the contents of their event files.
 
-use std::{fs, path::Path, sync::atomic::AtomicBool};
+use std::{
+    fs,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
-use gnr_train::{Existing, Extension, Outcome, Recipe, Summary, TrainError, extended, resume, train};
+use gnr_train::{
+    EpochMetrics, Existing, Extension, Observer, Outcome, Recipe, Summary, TrainError, extended, resume,
+    train,
+};
 use serde_json::Value;
 
 use crate::{
@@ -49,6 +56,43 @@ fn a_finished_run_with_more_epochs_is_the_longer_run() {
     assert_eq!(epochs(&short), epochs(&long));
     let recipe = fs::read_to_string(short.join("recipe.toml")).unwrap();
     assert!(recipe.contains("epochs = 4"), "{recipe}");
+}
+
+/// Stops a run at the end of an epoch.
+struct AtEnd<'a>(u64, &'a AtomicBool);
+
+impl Observer for AtEnd<'_> {
+    fn on_epoch(&mut self, metrics: &EpochMetrics) {
+        self.1.store(metrics.epoch == self.0, Ordering::Relaxed);
+    }
+}
+
+/// A run may end where it is, also at an epoch that had no evaluation or none of the test images.
+#[test]
+fn a_run_that_ends_where_it_was_stopped_is_evaluated_there() {
+    let home = tempfile::tempdir().unwrap();
+    let constant = ["schedule.name=constant", "train.average={kind=\"ema\", decay=0.5}"];
+    let short =
+        run(tiny(&[&constant[..], &["train.epochs=4"]].concat()), &home.path().join("short")).unwrap();
+    for later in ["train.eval_every=7", "train.test_only_at_end=true"] {
+        let folder = home.path().join(later);
+        let planned = tiny(&[&constant[..], &["train.epochs=9", later]].concat());
+        let stop = AtomicBool::new(false);
+        train(planned, &folder, Existing::Refuse, &mut AtEnd(4, &stop), &stop).unwrap();
+        let summary = continued(&folder, &["train.epochs=4"], false).unwrap();
+        let found = |s: &Summary| (s.epochs, s.train_loss, s.val_accuracy, s.test_loss, s.average_test_loss);
+        assert_eq!(found(&summary), found(&short), "{later}");
+        assert_eq!(summary.extensions, [Extension { at_epoch: 4, from: 9, to: 4 }]);
+        assert!(folder.join("checkpoints/average.safetensors").exists(), "{later}");
+    }
+    // Within an epoch there is no such end.
+    let within = home.path().join("within");
+    stopped(&tiny(&["train.epochs=9"]), &within, 22);
+    let error = continued(&within, &["train.epochs=4"], false).unwrap_err().to_string();
+    assert!(
+        error.contains("train.epochs = 4: the run has done 4 epochs and a part of the next already"),
+        "{error}"
+    );
 }
 
 #[test]
