@@ -9,12 +9,12 @@ use std::{
 use gnr_study::{
     Result,
     compare::{CompareObserver, Phase},
+    report::several,
     runner::{Finished, Run, StudyObserver},
 };
 use gnr_train::{EpochMetrics, Start, StepEvent, TrainError};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::several;
 use crate::progress::clock;
 
 /// The live table: on a terminal a line for each method, elsewhere a line for each run that ends.
@@ -252,7 +252,7 @@ impl StudyObserver for Table {
 /// The accuracy of a run that was finished before: of a try on held-out images, else on test images.
 fn accuracy_of(folder: &Path, held_out: bool) -> Option<f64> {
     let summary = gnr_study::results::summary(folder).ok()??;
-    if held_out { summary.average_val_accuracy.or(summary.val_accuracy) } else { summary.method_accuracy() }
+    if held_out { summary.held_out_accuracy() } else { summary.method_accuracy() }
 }
 
 impl CompareObserver for Table {

@@ -11,6 +11,7 @@ use std::{
 
 use gnr_study::{
     compare::{Arm, Compare, CompareOutcome, CompareRequest, Finalists, Phase, Tuning, known_methods},
+    report::several,
     reproduce::quoted,
     runner::Workers,
 };
@@ -87,12 +88,6 @@ pub(crate) fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let outcome = comparison.run(&mut table, &stop);
     table.clear();
     report(&outcome?, &folder, arguments.quiet)
-}
-
-/// A number of things in words.
-fn several(number: u64, thing: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
-    format!("{number} {thing}{ending}")
 }
 
 /// Says what is compared, on which data, and the grids of tuning.

@@ -41,6 +41,7 @@ use crate::{
     cost::gradients_per_step,
     error::{Result, StudyError},
     lock::FolderLock,
+    report::several,
     results::is_finished,
     runner::{Failure, Follow, Run, StudyObserver, Trained, Workers, train_all_then},
     shard::Shard,
@@ -198,8 +199,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             let mut line = format!("{}: {} tries of {}", arm.name, tuning.tries, grids.join(", then of "));
             if let Some(Finalists { count, seeds }) = tuning.finalists {
                 let count = count.min(tuning.tries);
-                let word = if seeds == 1 { "seed" } else { "seeds" };
-                line += &format!(", then {seeds} more {word} of the best {count}");
+                line += &format!(", then {} of the best {count}", several(seeds, "more seed"));
             }
             lines.push(line);
         }

@@ -15,6 +15,12 @@ use gnr_train::write_atomically;
 
 use crate::error::Result;
 
+/// A number of things in words, with the plural in `s`: `1 seed`, `2 seeds`.
+pub fn several(number: u64, thing: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{ending}")
+}
+
 /// A part of a report.
 #[derive(Clone, Debug)]
 pub enum Block {

@@ -1,0 +1,85 @@
+//! How the methods were tuned: the choices, the effort, and what speaks against them.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    compare::{outcome::Comparison, tune::readable},
+    report::Block,
+};
+
+impl Comparison {
+    /// Tries and choices as a table, and how much the choices can be relied on.
+    pub(super) fn tuning_blocks(&self) -> Vec<Block> {
+        if self.tuning.is_empty() {
+            return Vec::new();
+        }
+        let rows = self.tuning.iter().map(|tuned| {
+            let best = tuned.tries.get(tuned.best);
+            let words: Vec<String> = tuned.chosen().iter().map(|word| readable(word)).collect();
+            vec![
+                tuned.arm.clone(),
+                tuned.tries.len().to_string(),
+                if words.is_empty() { "the recipe as it is".into() } else { words.join(" ") },
+                best.and_then(|best| best.mean())
+                    .map_or_else(|| "–".into(), |mean| format!("{:.1}", 100.0 * mean)),
+                tuned.tries.iter().filter(|one| one.collapsed).count().to_string(),
+                tuned.tries.iter().filter(|one| one.val_accuracies.is_empty()).count().to_string(),
+            ]
+        });
+        let header = ["method", "tries", "chosen", "validation %", "collapsed", "failed"];
+        let mut blocks = vec![
+            Block::Heading("Tuning".into()),
+            Block::Table { header: header.map(String::from).to_vec(), rows: rows.collect() },
+            Block::Paragraph(format!(
+                "{}, on held-out training images, labels of held-out images noisy where those of the training images are. Seeds of \
+                 tries are none of the comparison's, which trains on all training images.",
+                self.tries_in_words()
+            )),
+        ];
+        blocks.extend(self.finalists_in_words().map(Block::Paragraph));
+        let edges = self.tuning.iter().filter(|tuned| !tuned.at_edge.is_empty());
+        let edges: Vec<String> =
+            edges.map(|tuned| format!("{} ({})", tuned.arm, tuned.at_edge.join(", "))).collect();
+        if !edges.is_empty() {
+            blocks.push(Block::Caveat(format!(
+                "Chosen at the edge of its grid, so that a wider one (--grid) may find better: {}.",
+                edges.join("; ")
+            )));
+        }
+        blocks
+    }
+
+    /// Whether the methods were tuned with the same effort: a small grid may have fewer points than tries were asked
+    /// for.
+    fn tries_in_words(&self) -> String {
+        let counts: BTreeSet<usize> = self.tuning.iter().map(|tuned| tuned.tries.len()).collect();
+        match (counts.first(), counts.last()) {
+            (Some(least), Some(most)) if least != most => {
+                format!("Methods had {least} to {most} tries, as many as their grids allow")
+            }
+            _ => "Every method had the same number of tries".into(),
+        }
+    }
+
+    /// How the best tries were told from each other, where they were trained with more seeds.
+    fn finalists_in_words(&self) -> Option<String> {
+        let mut told = Vec::new();
+        for tuned in self.tuning.iter().filter(|tuned| !tuned.finalists.is_empty()) {
+            let seeds = |index: &usize| tuned.tries[*index].val_accuracies.len();
+            let whole = tuned.finalists.iter().filter(|index| seeds(index) > 0).count();
+            let most = tuned.finalists.iter().map(seeds).max().unwrap_or_default();
+            let failed = match tuned.finalists.len() - whole {
+                0 => String::new(),
+                n => format!(", {n} more failed"),
+            };
+            let tries = if whole == 1 { "try" } else { "tries" };
+            told.push(format!("{}: {whole} {tries} with {most} seeds{failed}", tuned.arm));
+        }
+        (!told.is_empty()).then(|| {
+            format!(
+                "The best tries were trained with more seeds, and the choice among them is by the mean over all their seeds ({}).",
+                told.join("; ")
+            )
+        })
+    }
+}
