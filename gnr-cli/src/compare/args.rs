@@ -23,6 +23,7 @@ use crate::{args::positive, device::OnDevice, signal::Stop};
     gnr compare my.toml --tune --seeds 10 --out runs/mine\n  \
     gnr compare my.toml --tune --tune-finalists 3 --seeds 10 --out runs/mine\n  \
     gnr compare my.toml --tune 16 --grid method.gnr.alpha=0.3,1.0,3.0 --set train.epochs=20\n  \
+    gnr compare my.toml --choices runs/mine --set data.subset.count=50000 --out runs/large   tuned on fewer images\n  \
     gnr compare my.toml --seeds 10 --shard $SLURM_ARRAY_TASK_ID/4 --out SHARED   part of the runs; without --shard: the report")]
 pub(crate) struct Arguments {
     /// A TOML file, or the name of a built-in recipe [default: digits-noisy]
@@ -56,6 +57,9 @@ pub(crate) struct Arguments {
     /// The values that tuning tries for a key, in place of the usual ones; may be repeated
     #[arg(long = "grid", value_name = "SECTION.KEY=VALUE,VALUE,...", requires = "tune")]
     pub(crate) grid: Vec<Axis>,
+    /// Give every method what --tune chose for it in another comparison: its folder or its compare.json
+    #[arg(long, value_name = "DIR", conflicts_with = "tune")]
+    pub(crate) choices: Option<PathBuf>,
     /// Set a key of the recipe for every method; may be repeated
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub(crate) sets: Vec<String>,

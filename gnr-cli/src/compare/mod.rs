@@ -10,7 +10,9 @@ use std::{
 };
 
 use gnr_study::{
-    compare::{Arm, Compare, CompareOutcome, CompareRequest, Finalists, Phase, Tuning, known_methods},
+    compare::{
+        Arm, Choices, Compare, CompareOutcome, CompareRequest, Finalists, Phase, Tuning, known_methods,
+    },
     report::several,
     reproduce::quoted,
     runner::Workers,
@@ -64,6 +66,7 @@ pub(crate) fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
         workers: Workers::new(arguments.jobs, arguments.threads),
         shard: arguments.shard,
         tuning,
+        choices: arguments.choices.as_deref().map(Choices::read).transpose()?,
         sharpness: !arguments.no_sharpness,
         command: command_line(),
     };
@@ -116,7 +119,7 @@ fn announce<L: Fn(&[String]) -> Result<Recipe, RecipeError>>(
     for line in comparison.dropped() {
         writeln!(stdout, "  {line}")?;
     }
-    for line in comparison.grids()? {
+    for line in comparison.tuning_in_words()? {
         writeln!(stdout, "  tuning {line}")?;
     }
     Ok(())
@@ -166,7 +169,7 @@ fn dry_run<L: Fn(&[String]) -> Result<Recipe, RecipeError>>(
         let cost = gnr_study::gradients_per_step(&recipe);
         writeln!(stdout, "{title}: about {cost:.1} gradients a step")?;
     }
-    for line in comparison.grids()? {
+    for line in comparison.tuning_in_words()? {
         writeln!(stdout, "tuning {line}")?;
     }
     let runs = comparison.runs()?;

@@ -207,6 +207,86 @@ fn tuning_gives_every_method_as_many_tries_on_noisy_held_out_images() {
     assert!(compared.contains("validation = 0.0") && compared.contains("seed = 0"), "{compared}");
 }
 
+/// What was tuned once is compared elsewhere: with the same choices, and with words on what differs.
+#[test]
+fn choices_of_one_comparison_are_used_by_another() {
+    let home = tempfile::tempdir().unwrap();
+    let (recipe, tuned, out) = (recipe(home.path()), home.path().join("tuned"), home.path().join("out"));
+    let methods =
+        ["--methods", "base", "--methods", "mine: method.gnr.every=2", "--seeds", "1", "--no-sharpness"];
+    let tune = [&methods[..], &["--tune", "4", "--grid", "optimizer.lr=0.02,0.05"]].concat();
+    let (code, _, stderr) = run(&arguments(&recipe, &tuned, &tune));
+    assert_eq!(code, 0, "{stderr}");
+    let with = |from: &Path, more: &[&str]| {
+        let from = format!("--choices={}", from.display());
+        run(&arguments(&recipe, &out, &[&methods[..], &[&from], more].concat()))
+    };
+
+    let other = ["--set", "data.label_noise.rate=0.1"];
+    let (code, stdout, stderr) = with(&tuned, &other);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let (there, here) = (json(&tuned), json(&out));
+    for key in ["tuning", "parameters"] {
+        assert_eq!(there[key], here[key], "{key}");
+    }
+    let assignments = |found: &Value| -> Vec<Value> {
+        found["arms"].as_array().unwrap().iter().map(|arm| arm["assignments"].clone()).collect()
+    };
+    assert_eq!(assignments(&there), assignments(&here));
+    assert!(!out.join("tuning").exists(), "nothing is tuned");
+    let differences = &here["tuned_in"]["differences"];
+    assert_eq!(*differences, serde_json::json!(["data.label_noise.rate: 0.3 there, 0.1 here"]));
+    let report = fs::read_to_string(out.join("compare.md")).unwrap();
+    for text in [&stdout, &report] {
+        assert!(
+            text.contains("Nothing was tuned for this comparison") && text.contains("--tune 4"),
+            "{text}"
+        );
+        assert!(text.contains("differs in data.label_noise.rate: 0.3 there, 0.1 here."), "{text}");
+    }
+    assert!(stdout.contains("tuning mine: ") && stdout.contains(", as chosen in "), "{stdout}");
+    // A run is the run with these settings by hand.
+    let words: Vec<String> = serde_json::from_value(here["arms"][1]["assignments"].clone()).unwrap();
+    let hand = format!("mine: {}", words.join(" "));
+    let by_hand = ["--methods", &hand, "--seeds", "1", "--no-sharpness", other[0], other[1]];
+    let (_, stdout, _) = run(&arguments(&recipe, &out, &by_hand));
+    assert!(stdout.contains("training: 1 run, 1 finished before"), "{stdout}");
+
+    // By now the folder has a comparison that tuned nothing.
+    let elsewhere = home.path().join("elsewhere");
+    let asked = |from: &Path, more: &[&str]| {
+        let from = format!("--choices={}", from.display());
+        let (code, _, stderr) =
+            run(&arguments(&recipe, &elsewhere, &[&[&*from, "--dry-run"], more].concat()));
+        assert_ne!(code, 0, "{more:?}");
+        stderr
+    };
+    for (from, more, words) in [
+        (
+            &tuned,
+            &["--methods", "base,sam"][..],
+            "method `sam` was not tuned there; those that were are base, mine",
+        ),
+        (&tuned, &["--tune", "4"], "cannot be used with"),
+        (&out, &methods[..], "expected a comparison that tuned its methods (--tune); this one did not"),
+        (&home.path().join("none"), &methods[..], "none: cannot read"),
+        (&home.path().to_path_buf(), &methods[..], "expected the folder of a finished `gnr compare --tune`"),
+    ] {
+        let stderr = asked(from, more);
+        assert!(stderr.contains(words), "{words}: {stderr}");
+    }
+    let again = with(&tuned, &other);
+    assert_eq!(again.0, 0, "{}", again.2);
+    let stderr = asked(&out, &methods);
+    assert!(
+        stderr.contains("this one took its choices from") && stderr.contains("name that one"),
+        "{stderr}"
+    );
+    let own = format!("--choices={}", tuned.display());
+    let (code, _, stderr) = run(&arguments(&recipe, &tuned, &[&methods[..], &[&own]].concat()));
+    assert!(code == 1 && stderr.contains("choose another --out"), "{stderr}");
+}
+
 #[test]
 fn the_best_tries_are_told_apart_by_more_seeds() {
     let home = tempfile::tempdir().unwrap();

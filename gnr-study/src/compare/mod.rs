@@ -17,6 +17,7 @@
 //! Every run is an ordinary run folder, so that the same command continues what was stopped and repeats nothing.
 
 mod arm;
+mod choices;
 mod failed;
 mod lines;
 mod measure;
@@ -26,6 +27,7 @@ mod tries;
 mod tune;
 
 pub use arm::{Arm, known_methods};
+pub use choices::{Choices, TunedIn};
 pub use measure::{Setting, Sharpness};
 pub use outcome::{ArmResult, Comparison, Difference, RunResult, Tuned};
 pub use tune::{FIRST_SEED, Finalists, Try, Tuning};
@@ -64,6 +66,8 @@ pub struct CompareRequest {
     pub shard: Option<Shard>,
     /// Tune every method first.
     pub tuning: Option<Tuning>,
+    /// Give every method what tuning chose for it in another comparison. Not together with `tuning`.
+    pub choices: Option<Choices>,
     /// Measure how sharp the loss is at each solution.
     pub sharpness: bool,
     /// The command as it was typed, for the report.
@@ -116,7 +120,7 @@ pub enum CompareOutcome {
 pub struct Compare<L> {
     request: CompareRequest,
     load: L,
-    /// What is set over the recipe for each arm, before tuning.
+    /// What is set over the recipe for each arm, before tuning; choices of another comparison included.
     over: Vec<Vec<String>>,
     recipe: Recipe,
     dropped: Vec<String>,
@@ -132,7 +136,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
     /// Plans a comparison.
     ///
     /// # Errors
-    /// No arm, two arms of one name, no seed, an arm that is no valid recipe.
+    /// No arm, two arms of one name, no seed, an arm that is no valid recipe, one for which the choices have none.
     pub fn plan(request: CompareRequest, load: L) -> Result<Self> {
         let wrong = |problem: String| Err(StudyError::Request(problem));
         if request.arms.is_empty() || request.seeds == 0 {
@@ -147,13 +151,27 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
                 "a choice among the best tries needs at least two of them and a further seed".into(),
             );
         }
+        if request.tuning.is_some() && request.choices.is_some() {
+            return wrong(
+                "methods are either tuned or get the choices of another comparison, not both".into(),
+            );
+        }
+        if let Some(path) = request.choices.as_ref().and_then(|choices| choices.within(&request.folder)) {
+            return wrong(format!(
+                "{}: choices of this comparison's own folder, whose report would be lost; choose another --out",
+                path.display()
+            ));
+        }
         let recipe = load(&[])?;
         let (mut over, mut dropped) = (Vec::new(), Vec::new());
         for (index, arm) in request.arms.iter().enumerate() {
             if request.arms[..index].iter().any(|other| other.name == arm.name) {
                 return wrong(format!("two methods are called `{}`", arm.name));
             }
-            let (words, out) = arm.fitted(&recipe, &load);
+            let (mut words, out) = arm.fitted(&recipe, &load);
+            if let Some(choices) = &request.choices {
+                words.extend(choices.of(arm)?.chosen());
+            }
             if let Err(error) = load(&words) {
                 return wrong(format!("method `{}`: {error}", arm.name));
             }
@@ -184,11 +202,15 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         self.request.arms.iter().zip(&self.over).map(one).collect()
     }
 
-    /// The tuning in words: a line for each method and half.
+    /// The tuning in words: a line for each method; and where its choices come from another comparison, a line for
+    /// each difference to that one.
     ///
     /// # Errors
     /// None beyond those of [`plan`](Self::plan).
-    pub fn grids(&self) -> Result<Vec<String>> {
+    pub fn tuning_in_words(&self) -> Result<Vec<String>> {
+        if let Some(choices) = &self.request.choices {
+            return self.choices_in_words(choices);
+        }
         let Some(tuning) = &self.request.tuning else { return Ok(Vec::new()) };
         let mut lines = Vec::new();
         for (arm, words) in self.request.arms.iter().zip(&self.over) {
@@ -204,6 +226,25 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             lines.push(line);
         }
         Ok(lines)
+    }
+
+    fn choices_in_words(&self, choices: &Choices) -> Result<Vec<String>> {
+        let TunedIn { path, differences, .. } = self.tuned_in(choices)?;
+        let mut lines = Vec::new();
+        for arm in &self.request.arms {
+            lines.push(format!(
+                "{}: {}, as chosen in {}",
+                arm.name,
+                choices.of(arm)?.in_words(),
+                path.display()
+            ));
+        }
+        lines.extend(differences.into_iter().map(|line| format!("was elsewhere: {line}")));
+        Ok(lines)
+    }
+
+    fn tuned_in(&self, choices: &Choices) -> Result<TunedIn> {
+        choices.origin(&self.recipe, &self.request.arms, &self.over)
     }
 
     /// The runs that are compared (before tuning), in the order in which they are trained.
@@ -260,6 +301,13 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
                 words.extend(tuned.chosen().iter().cloned());
             }
         }
+        let mut tuned_in = None;
+        if let Some(choices) = &self.request.choices {
+            for arm in &self.request.arms {
+                tuned.push(choices.of(arm)?.clone());
+            }
+            tuned_in = Some(self.tuned_in(choices)?);
+        }
         let planned = self.planned(&over)?;
         // A run is measured when it ends: what takes days then has the sharpness of every run that it has.
         let setting = Setting::of(plan.training_images);
@@ -270,6 +318,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             Err(outcome) => return Ok(outcome),
         };
         let mut found = self.collect(&planned, &over, tuned, &failures, &plan)?;
+        found.tuned_in = tuned_in;
         match self.measure(&planned, setting, observer, stop)? {
             None => return Ok(CompareOutcome::Interrupted),
             Some(measured) => found.sharpness(&measured),

@@ -5,7 +5,12 @@ use std::{fs, path::Path};
 use gnr_train::{EpochMetrics, Recipe, RecipeError};
 use serde::{Deserialize, Serialize};
 
-use super::{Compare, Planned, measure::Sharpness, tune::Try};
+use super::{
+    Compare, Planned,
+    choices::TunedIn,
+    measure::Sharpness,
+    tune::{Try, readable},
+};
 use crate::{
     error::{Result, StudyError},
     results::{epochs, finished_summary, is_finished},
@@ -33,6 +38,9 @@ pub struct Comparison {
     /// The tries of each method, when it was tuned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tuning: Vec<Tuned>,
+    /// Where these tries were, when that was another comparison.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuned_in: Option<TunedIn>,
     /// Name and reason of each run that failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<(String, String)>,
@@ -64,6 +72,12 @@ impl Tuned {
     /// What the best try sets; nothing before the first one.
     pub fn chosen(&self) -> Vec<String> {
         self.tries.get(self.best).map(|best| best.assignments.clone()).unwrap_or_default()
+    }
+
+    /// What the best try sets, in words.
+    pub fn in_words(&self) -> String {
+        let words: Vec<String> = self.chosen().iter().map(|word| readable(word)).collect();
+        if words.is_empty() { "the recipe as it is".into() } else { words.join(" ") }
     }
 }
 
@@ -234,6 +248,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             parameters: plan.learned,
             arms,
             tuning,
+            tuned_in: None,
             failures: failures.iter().map(|f| (f.name.clone(), f.reason.clone())).collect(),
         })
     }

@@ -6,7 +6,7 @@ use super::{RunReport, duration, figures, number, percent, state};
 use crate::{
     error::Result,
     follow::{FollowedRun, labels},
-    machine,
+    machine, recipe_keys,
     report::{Block, Document},
 };
 
@@ -94,15 +94,8 @@ fn overview(runs: &[FollowedRun], names: &[String], now: SystemTime) -> Block {
 
 /// A row for each key of the recipes that has not the same value in all of them.
 fn differences(runs: &[FollowedRun], names: &[String]) -> Block {
-    let keys: Vec<Option<BTreeMap<String, String>>> = runs
-        .iter()
-        .map(|run| {
-            let table = toml::Table::try_from(run.recipe().ok()?).ok()?;
-            let mut keys = BTreeMap::new();
-            flatten("", &toml::Value::Table(table), &mut keys);
-            Some(keys)
-        })
-        .collect();
+    let keys: Vec<Option<BTreeMap<String, String>>> =
+        runs.iter().map(|run| recipe_keys::values(run.recipe().ok()?)).collect();
     let all: std::collections::BTreeSet<&String> = keys.iter().flatten().flat_map(BTreeMap::keys).collect();
     let value = |keys: &Option<BTreeMap<String, String>>, key: &String| match keys {
         Some(keys) => keys.get(key).cloned().unwrap_or_else(|| "–".into()),
@@ -120,18 +113,4 @@ fn differences(runs: &[FollowedRun], names: &[String]) -> Block {
     }
     let header = std::iter::once("key".to_owned()).chain(names.iter().cloned()).collect();
     Block::Table { header, rows }
-}
-
-fn flatten(path: &str, value: &toml::Value, keys: &mut BTreeMap<String, String>) {
-    match value {
-        toml::Value::Table(table) => {
-            for (key, value) in table {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                flatten(&path, value, keys);
-            }
-        }
-        value => {
-            keys.insert(path.to_owned(), value.to_string());
-        }
-    }
 }

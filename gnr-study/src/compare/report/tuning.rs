@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    compare::{outcome::Comparison, tune::readable},
+    compare::{choices::TunedIn, outcome::Comparison},
     report::Block,
 };
 
@@ -15,11 +15,10 @@ impl Comparison {
         }
         let rows = self.tuning.iter().map(|tuned| {
             let best = tuned.tries.get(tuned.best);
-            let words: Vec<String> = tuned.chosen().iter().map(|word| readable(word)).collect();
             vec![
                 tuned.arm.clone(),
                 tuned.tries.len().to_string(),
-                if words.is_empty() { "the recipe as it is".into() } else { words.join(" ") },
+                tuned.in_words(),
                 best.and_then(|best| best.mean())
                     .map_or_else(|| "–".into(), |mean| format!("{:.1}", 100.0 * mean)),
                 tuned.tries.iter().filter(|one| one.collapsed).count().to_string(),
@@ -37,6 +36,7 @@ impl Comparison {
             )),
         ];
         blocks.extend(self.finalists_in_words().map(Block::Paragraph));
+        blocks.extend(self.tuned_in.iter().flat_map(TunedIn::blocks));
         let edges = self.tuning.iter().filter(|tuned| !tuned.at_edge.is_empty());
         let edges: Vec<String> =
             edges.map(|tuned| format!("{} ({})", tuned.arm, tuned.at_edge.join(", "))).collect();
@@ -81,5 +81,24 @@ impl Comparison {
                 told.join("; ")
             )
         })
+    }
+}
+
+impl TunedIn {
+    /// Where the choices come from, and what was different there.
+    fn blocks(&self) -> Vec<Block> {
+        let mut blocks = vec![Block::Paragraph(format!(
+            "Nothing was tuned for this comparison: tries and choices are those of `{}` ({}, {}).",
+            self.command,
+            self.program,
+            self.path.display()
+        ))];
+        if !self.differences.is_empty() {
+            blocks.push(Block::Caveat(format!(
+                "The methods were tuned elsewhere, so that other settings may be better here. That comparison differs in {}.",
+                self.differences.join("; ")
+            )));
+        }
+        blocks
     }
 }
