@@ -12,15 +12,13 @@ pub(crate) fn values(recipe: &Recipe) -> Option<BTreeMap<String, String>> {
     Some(keys)
 }
 
-/// The keys whose values differ, each with the value there and the one here: `train.epochs: 20 there, 40 here`.
-pub(crate) fn there_and_here(there: &Recipe, here: &Recipe) -> Vec<String> {
+/// The keys whose values differ, each with its values in the two recipes.
+pub(crate) fn there_and_here(there: &Recipe, here: &Recipe) -> Vec<(String, [String; 2])> {
     let (there, here) = (values(there).unwrap_or_default(), values(here).unwrap_or_default());
     let keys: BTreeSet<&String> = there.keys().chain(here.keys()).collect();
     let differ = keys.into_iter().filter(|&key| there.get(key) != here.get(key));
     let value = |value: Option<&String>| value.cloned().unwrap_or_else(|| "not set".into());
-    differ
-        .map(|key| format!("{key}: {} there, {} here", value(there.get(key)), value(here.get(key))))
-        .collect()
+    differ.map(|key| (key.clone(), [value(there.get(key)), value(here.get(key))])).collect()
 }
 
 fn flatten(path: &str, value: &Value, keys: &mut BTreeMap<String, String>) {
@@ -46,8 +44,9 @@ mod tests {
         let of = |text: &str| Recipe::parse("test", "test", text, &[]).unwrap();
         let (there, here) = (of("train.epochs = 3"), of("train.epochs = 4\ndata.label_noise.rate = 0.5"));
         assert!(there_and_here(&there, &there).is_empty());
-        let lines = there_and_here(&there, &here);
-        assert!(lines.contains(&"train.epochs: 3 there, 4 here".to_owned()), "{lines:?}");
-        assert!(lines.contains(&"data.label_noise.rate: not set there, 0.5 here".to_owned()), "{lines:?}");
+        let found = there_and_here(&there, &here);
+        for (key, values) in [("train.epochs", ["3", "4"]), ("data.label_noise.rate", ["not set", "0.5"])] {
+            assert!(found.contains(&(key.into(), values.map(String::from))), "{key}: {found:?}");
+        }
     }
 }

@@ -57,8 +57,9 @@ pub(crate) struct Arguments {
     /// The values that tuning tries for a key, in place of the usual ones; may be repeated
     #[arg(long = "grid", value_name = "SECTION.KEY=VALUE,VALUE,...", requires = "tune")]
     pub(crate) grid: Vec<Axis>,
-    /// Give every method what --tune chose for it in another comparison: its folder or its compare.json
-    #[arg(long, value_name = "DIR", conflicts_with = "tune")]
+    /// Take learning rate, weight decay and strengths of each method from another comparison, where --tune chose them:
+    /// its folder or its compare.json. Methods are found by name
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["tune", "tune_seeds", "tune_finalists", "tune_final_seeds", "tune_validation", "grid"])]
     pub(crate) choices: Option<PathBuf>,
     /// Set a key of the recipe for every method; may be repeated
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]

@@ -9,6 +9,7 @@ use std::{
     process::ExitCode,
 };
 
+use anyhow::bail;
 use gnr_study::{
     compare::{
         Arm, Choices, Compare, CompareOutcome, CompareRequest, Finalists, Phase, Tuning, known_methods,
@@ -44,9 +45,9 @@ pub(crate) fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let sets = arguments.device.with(&arguments.sets);
     let recipe = |assignments: &[String]| load(name, &[&sets[..], assignments].concat());
     let own = recipe(&[])?;
-    let arms = match (arguments.methods.is_empty(), name) {
+    let arms: Vec<Arm> = match (arguments.methods.is_empty(), name) {
         (false, _) => arguments.methods.iter().flat_map(|arms| arms.0.clone()).collect(),
-        (true, DEMONSTRATION) => Arm::demonstration(),
+        (true, DEMONSTRATION) if arguments.choices.is_none() => Arm::demonstration(),
         (true, _) => Arm::defaults(),
     };
     let folder = arguments.out.clone().unwrap_or_else(|| default_folder(&own));
@@ -59,6 +60,7 @@ pub(crate) fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
         validation: arguments.tune_validation,
         grids: arguments.grid.clone(),
     });
+    let choices = choices(&arguments, &arms)?;
     let request = CompareRequest {
         arms,
         seeds: arguments.seeds,
@@ -66,7 +68,7 @@ pub(crate) fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
         workers: Workers::new(arguments.jobs, arguments.threads),
         shard: arguments.shard,
         tuning,
-        choices: arguments.choices.as_deref().map(Choices::read).transpose()?,
+        choices,
         sharpness: !arguments.no_sharpness,
         command: command_line(),
     };
@@ -91,6 +93,26 @@ pub(crate) fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let outcome = comparison.run(&mut table, &stop);
     table.clear();
     report(&outcome?, &folder, arguments.quiet)
+}
+
+/// Reads the choices of another comparison. A key that these set cannot be set by `--set`, too.
+fn choices(arguments: &Arguments, arms: &[Arm]) -> anyhow::Result<Option<Choices>> {
+    let Some(path) = &arguments.choices else { return Ok(None) };
+    let choices = Choices::read(path)?;
+    for arm in arms {
+        for setting in choices.settings(arm)? {
+            let key = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
+            if let Some(set) = arguments.sets.iter().find(|set| key(set) == key(&setting)) {
+                bail!(
+                    "--set {set}: {} chose {setting} for method `{}`; leave --set {} or --choices out",
+                    choices.path().display(),
+                    arm.name,
+                    key(set)
+                );
+            }
+        }
+    }
+    Ok(Some(choices))
 }
 
 /// Says what is compared, on which data, and the grids of tuning.

@@ -207,35 +207,41 @@ fn tuning_gives_every_method_as_many_tries_on_noisy_held_out_images() {
     assert!(compared.contains("validation = 0.0") && compared.contains("seed = 0"), "{compared}");
 }
 
-/// What was tuned once is compared elsewhere: with the same choices, and with words on what differs.
+/// A comparison has the learning rate, the weight decay and the strengths that another one chose, and tells in what
+/// the two differ.
 #[test]
 fn choices_of_one_comparison_are_used_by_another() {
     let home = tempfile::tempdir().unwrap();
     let (recipe, tuned, out) = (recipe(home.path()), home.path().join("tuned"), home.path().join("out"));
-    let methods =
-        ["--methods", "base", "--methods", "mine: method.gnr.every=2", "--seeds", "1", "--no-sharpness"];
-    let tune = [&methods[..], &["--tune", "4", "--grid", "optimizer.lr=0.02,0.05"]].concat();
-    let (code, _, stderr) = run(&arguments(&recipe, &tuned, &tune));
+    let methods = ["--methods", "base", "--methods", "mine: method.gnr.every=2"];
+    let methods = [&methods[..], &["--seeds", "1", "--no-sharpness"]].concat();
+    let tune = ["--tune", "4", "--grid", "optimizer.lr=0.02,0.05", "--set", "optimizer.weight_decay=0.001"];
+    let (code, _, stderr) = run(&arguments(&recipe, &tuned, &[&methods[..], &tune].concat()));
     assert_eq!(code, 0, "{stderr}");
-    let with = |from: &Path, more: &[&str]| {
-        let from = format!("--choices={}", from.display());
-        run(&arguments(&recipe, &out, &[&methods[..], &[&from], more].concat()))
-    };
-
+    let choices = format!("--choices={}", tuned.display());
     let other = ["--set", "data.label_noise.rate=0.1"];
-    let (code, stdout, stderr) = with(&tuned, &other);
+    let transferred = [&methods[..], &[&choices], &other].concat();
+    let (code, stdout, stderr) = run(&arguments(&recipe, &out, &transferred));
     assert_eq!(code, 0, "{stdout}{stderr}");
+
     let (there, here) = (json(&tuned), json(&out));
-    for key in ["tuning", "parameters"] {
-        assert_eq!(there[key], here[key], "{key}");
-    }
-    let assignments = |found: &Value| -> Vec<Value> {
-        found["arms"].as_array().unwrap().iter().map(|arm| arm["assignments"].clone()).collect()
+    assert_eq!((&there["tuning"], out.join("tuning").exists()), (&here["tuning"], false));
+    assert_eq!(
+        here["tuned_in"]["differences"],
+        serde_json::json!(["data.label_noise.rate: 0.3 there, 0.1 here"])
+    );
+    // Keys that the best try left alone have the value of the recipe there, which is not that of the recipe here.
+    let sections = |out: &Path, method: &str| -> Vec<String> {
+        let mut runs = fs::read_dir(out.join("runs")).unwrap().map(|run| run.unwrap().path());
+        let run = runs.find(|run| run.file_name().unwrap().to_str().unwrap().starts_with(method)).unwrap();
+        let text = fs::read_to_string(run.join("recipe.toml")).unwrap();
+        text.split("\n[").filter(|section| !section.starts_with("data")).map(str::to_owned).collect()
     };
-    assert_eq!(assignments(&there), assignments(&here));
-    assert!(!out.join("tuning").exists(), "nothing is tuned");
-    let differences = &here["tuned_in"]["differences"];
-    assert_eq!(*differences, serde_json::json!(["data.label_noise.rate: 0.3 there, 0.1 here"]));
+    for method in ["base", "mine"] {
+        let there = sections(&tuned, method);
+        assert_eq!(there, sections(&out, method));
+        assert!(there.iter().any(|section| section.contains("weight_decay = ")), "{there:?}");
+    }
     let report = fs::read_to_string(out.join("compare.md")).unwrap();
     for text in [&stdout, &report] {
         assert!(
@@ -243,48 +249,67 @@ fn choices_of_one_comparison_are_used_by_another() {
             "{text}"
         );
         assert!(text.contains("differs in data.label_noise.rate: 0.3 there, 0.1 here."), "{text}");
+        assert!(!text.contains("(--grid)"), "{text}");
     }
-    assert!(stdout.contains("tuning mine: ") && stdout.contains(", as chosen in "), "{stdout}");
-    // A run is the run with these settings by hand.
-    let words: Vec<String> = serde_json::from_value(here["arms"][1]["assignments"].clone()).unwrap();
-    let hand = format!("mine: {}", words.join(" "));
-    let by_hand = ["--methods", &hand, "--seeds", "1", "--no-sharpness", other[0], other[1]];
-    let (_, stdout, _) = run(&arguments(&recipe, &out, &by_hand));
-    assert!(stdout.contains("training: 1 run, 1 finished before"), "{stdout}");
+    assert!(stdout.contains("tuning mine: gnr.rho=") && stdout.contains(", as chosen in "), "{stdout}");
+    let (code, stdout, _) = run(&arguments(&recipe, &out, &transferred));
+    assert!(code == 0 && stdout.contains("training: 2 runs, 2 finished before"), "{stdout}");
+}
 
-    // By now the folder has a comparison that tuned nothing.
-    let elsewhere = home.path().join("elsewhere");
-    let asked = |from: &Path, more: &[&str]| {
-        let from = format!("--choices={}", from.display());
-        let (code, _, stderr) =
-            run(&arguments(&recipe, &elsewhere, &[&[&*from, "--dry-run"], more].concat()));
-        assert_ne!(code, 0, "{more:?}");
-        stderr
+#[test]
+fn choices_that_cannot_be_used_are_errors_that_say_why() {
+    let home = tempfile::tempdir().unwrap();
+    let (recipe, tuned, out) = (recipe(home.path()), home.path().join("tuned"), home.path().join("out"));
+    let common = ["--seeds", "1", "--no-sharpness"];
+    let compare = |out: &Path, more: &[&str]| {
+        let (code, _, stderr) = run(&arguments(&recipe, out, &[&common[..], more].concat()));
+        (code, stderr)
     };
-    for (from, more, words) in [
+    let (code, stderr) = compare(&tuned, &["--methods", "base,sam", "--tune", "2"]);
+    assert_eq!(code, 0, "{stderr}");
+    let from = |path: &Path| format!("--choices={}", path.display());
+    let choices = from(&tuned);
+    let changed = |name: &str, change: fn(&mut Value)| {
+        let mut found = json(&tuned);
+        change(&mut found);
+        write(home.path(), name, found.to_string())
+    };
+    let untuned = changed("untuned.json", |found| drop(found.as_object_mut().unwrap().remove("tuning")));
+    let beyond = changed("beyond.json", |found| found["tuning"][1]["best"] = 99.into());
+    let odd =
+        changed("odd.json", |found| found["tuning"][0]["tries"][0]["val_accuracies"] = vec![300].into());
+    let moved = changed("moved.json", |found| {
+        let best = found["tuning"][1]["best"].as_u64().unwrap() as usize;
+        found["tuning"][1]["tries"][best]["assignments"] = vec!["method.sam.rho=0.4"].into();
+    });
+    let unreadable = changed("unreadable.json", |found| found["recipe"] = "optimizer.lrr = 1.0".into());
+    for (more, words) in [
+        (vec![&*choices, "--methods", "base,gnr"], "method `gnr` was not tuned there; tuned were base, sam"),
+        (vec![&choices, "--tune", "4"], "cannot be used with"),
+        (vec![&choices, "--tune-seeds", "4"], "cannot be used with"),
+        (vec![&choices, "--grid", "optimizer.lr=1,2"], "cannot be used with"),
         (
-            &tuned,
-            &["--methods", "base,sam"][..],
-            "method `sam` was not tuned there; those that were are base, mine",
+            vec![&choices, "--methods", "base", "--set", "optimizer.lr=0.3"],
+            "leave --set optimizer.lr or --choices out",
         ),
-        (&tuned, &["--tune", "4"], "cannot be used with"),
-        (&out, &methods[..], "expected a comparison that tuned its methods (--tune); this one did not"),
-        (&home.path().join("none"), &methods[..], "none: cannot read"),
-        (&home.path().to_path_buf(), &methods[..], "expected the folder of a finished `gnr compare --tune`"),
+        (vec![&choices, "--methods", "sam method.sam.rho=0.3"], "method `sam` sets method.sam.rho=0.3, and"),
+        (vec![&from(&home.path().join("none"))], "none: cannot read"),
+        (vec![&from(home.path())], "not found; expected the folder of a finished `gnr compare --tune`"),
+        (vec![&from(&untuned)], "expected a comparison that tuned its methods (--tune); this one did not"),
+        (vec![&from(&beyond)], "tuning of method `sam`: expected the index of one of 2 tries, found 99"),
+        (vec![&from(&odd)], "method `base`: expected accuracies between 0 and 1"),
+        (vec![&from(&moved), "--methods", "base"], "method `sam`: expected runs with the chosen settings"),
+        (vec![&from(&unreadable), "--methods", "base"], "the recipe in "),
     ] {
-        let stderr = asked(from, more);
-        assert!(stderr.contains(words), "{words}: {stderr}");
+        let (code, stderr) = compare(&out, &more);
+        assert!(code != 0 && stderr.contains(words), "{more:?}: expected {words}: {stderr}");
+        assert!(!out.exists(), "{more:?}");
     }
-    let again = with(&tuned, &other);
-    assert_eq!(again.0, 0, "{}", again.2);
-    let stderr = asked(&out, &methods);
-    assert!(
-        stderr.contains("this one took its choices from") && stderr.contains("name that one"),
-        "{stderr}"
-    );
-    let own = format!("--choices={}", tuned.display());
-    let (code, _, stderr) = run(&arguments(&recipe, &tuned, &[&methods[..], &[&own]].concat()));
+    let (code, stderr) = compare(&tuned, &[&choices, "--methods", "base,sam"]);
     assert!(code == 1 && stderr.contains("choose another --out"), "{stderr}");
+    assert_eq!(compare(&out, &[&choices, "--methods", "base"]).0, 0);
+    let (code, stderr) = compare(&home.path().join("chain"), &[&from(&out), "--methods", "base"]);
+    assert!(code == 1 && stderr.contains("this one has the choices of "), "{stderr}");
 }
 
 #[test]

@@ -83,6 +83,11 @@ pub fn known_methods() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 impl Arm {
+    /// The arm of these assignments, whatever its name stands for.
+    pub(super) fn of_assignments(name: &str, assignments: Vec<String>) -> Self {
+        Self { name: name.to_owned(), assignments, known: None }
+    }
+
     /// The arms that a comparison has by default: the optimiser, SAM, GNR, and GNR over the SAM loss.
     pub fn defaults() -> Vec<Self> {
         ["base", "sam", "gnr", "sam+gnr"].iter().filter_map(|name| name.parse().ok()).collect()

@@ -1,39 +1,50 @@
-//! The choices that tuning made in another comparison, for one that tunes nothing itself: tuned once on a smaller
-//! problem, compared on a larger one.
+//! The settings that tuning chose in one comparison, for use in another: tuned on few images, compared on many.
 
 use std::path::{Path, PathBuf};
 
 use gnr_train::Recipe;
 use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 
 use super::{
     arm::Arm,
-    outcome::{Comparison, Tuned},
+    lines,
+    outcome::{ArmResult, Comparison, Tuned},
 };
 use crate::{
     error::{Result, StudyError},
-    recipe_keys::there_and_here,
+    recipe_keys::{self, there_and_here},
 };
 
-/// What tuning chose for each method of a finished comparison.
+/// A finished comparison that tuned its methods.
 #[derive(Clone, Debug)]
 pub struct Choices {
+    /// Absolute path of its `compare.json`.
     path: PathBuf,
     there: Comparison,
+    /// The recipe there without engine and device, which this program need not have.
+    recipe: String,
 }
 
-/// The comparison in which the methods were tuned, where it was not the one at hand.
+/// Origin of the settings of a comparison that did not tune its methods itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TunedIn {
-    /// The `compare.json` that was read.
-    pub path: PathBuf,
-    /// The command that made it.
+    /// Absolute path of the `compare.json` with the choices.
+    pub path: String,
+    /// The command of that comparison.
     pub command: String,
-    /// Version and commit of the program that made it.
+    /// Version and commit of the program of that comparison.
     pub program: String,
-    /// In what it differs: keys of the recipe, and methods that are set otherwise, each with both values.
+    /// The settings of each method that were chosen there, as `section.key=value`.
+    pub settings: Vec<Vec<String>>,
+    /// Keys of the methods' recipes that have another value there, each line with both values.
     pub differences: Vec<String>,
 }
+
+/// Keys that are no difference between two comparisons: each run has its own seed, and the rest decides no result or
+/// only its rounding.
+const SKIPPED: [&str; 6] =
+    ["name", "train.seed", "train.eval_every", "train.backend", "train.device", "train.channels_last"];
 
 impl Choices {
     /// Reads the folder of a comparison, or its `compare.json`.
@@ -42,17 +53,15 @@ impl Choices {
     /// A file that is missing, cannot be read or is none of ours; a comparison in which nothing was tuned.
     pub fn read(path: &Path) -> Result<Self> {
         let file = if path.is_dir() { path.join("compare.json") } else { path.to_path_buf() };
+        let file = std::path::absolute(&file).unwrap_or(file);
         let wrong = |problem: String| StudyError::File { path: file.clone(), problem };
         if path.is_dir() && !file.exists() {
-            return Err(wrong(
-                "not there: expected the folder of a finished `gnr compare --tune`, which has it".into(),
-            ));
+            return Err(wrong("not found; expected the folder of a finished `gnr compare --tune`".into()));
         }
         let there = Comparison::read(&file)?;
         if let Some(TunedIn { path, .. }) = &there.tuned_in {
             return Err(wrong(format!(
-                "expected a comparison that tuned its methods; this one took its choices from {}: name that one",
-                path.display()
+                "expected a comparison that tuned its methods; this one has the choices of {path}: name that file"
             )));
         }
         if there.tuning.is_empty() {
@@ -60,26 +69,56 @@ impl Choices {
                 "expected a comparison that tuned its methods (--tune); this one did not".into(),
             ));
         }
-        Ok(Self { path: file, there })
+        for tuned in &there.tuning {
+            let arm = there.arms.iter().find(|arm| arm.name == tuned.arm);
+            if let Some(problem) = damage(tuned, arm) {
+                return Err(wrong(format!("tuning of method `{}`: {problem}", tuned.arm)));
+            }
+        }
+        let mut recipe: Table =
+            there.recipe.parse().map_err(|error| wrong(format!("its recipe is no TOML: {error}")))?;
+        if let Some(Value::Table(train)) = recipe.get_mut("train") {
+            train.retain(|key, _| !["backend", "device", "channels_last"].contains(&key));
+        }
+        Ok(Self { recipe: recipe.to_string(), path: file, there })
     }
 
-    /// The file, if it lies in this folder.
-    pub(super) fn within(&self, folder: &Path) -> Option<&Path> {
-        let real = |path: &Path| path.canonicalize().ok();
-        let mine =
-            real(&self.path).zip(real(folder)).is_some_and(|(file, folder)| file.parent() == Some(&*folder));
-        mine.then_some(&*self.path)
+    /// The value of every key that tuning varies for a method, as `section.key=value`: the learning rate and the weight
+    /// decay, and the method's own keys. Keys that its best try left as they were have the value of the recipe there.
+    ///
+    /// # Errors
+    /// A method of a name that was not tuned there; a recipe that this version of the program cannot read.
+    pub fn settings(&self, arm: &Arm) -> Result<Vec<String>> {
+        let recipe = self.resolved(arm)?;
+        let values = recipe_keys::values(&recipe).unwrap_or_default();
+        let axes = Arm::axes(&recipe).into_iter().chain(Arm::optimizer_axes(&recipe));
+        Ok(axes.filter_map(|axis| Some(format!("{}={}", axis.key, values.get(&axis.key)?))).collect())
+    }
+
+    /// Path of the file with the choices.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the file lies in this folder.
+    pub(super) fn within(&self, folder: &Path) -> bool {
+        let real = |path: Option<&Path>| path.and_then(|path| path.canonicalize().ok());
+        let folder = real(Some(folder));
+        let target = real(Some(&self.path));
+        folder.is_some()
+            && (folder == real(self.path.parent())
+                || folder.as_deref() == target.as_deref().and_then(Path::parent))
     }
 
     /// The tuning of a method there, found by its name.
     ///
     /// # Errors
-    /// A method that is not among those that were tuned.
-    pub(super) fn of(&self, arm: &Arm) -> Result<&Tuned> {
+    /// A method of a name that was not tuned there.
+    pub(super) fn tuning(&self, arm: &Arm) -> Result<&Tuned> {
         self.there.tuning.iter().find(|tuned| tuned.arm == arm.name).ok_or_else(|| {
             let names: Vec<&str> = self.there.tuning.iter().map(|tuned| &*tuned.arm).collect();
             StudyError::Request(format!(
-                "{}: method `{}` was not tuned there; those that were are {}",
+                "{}: method `{}` was not tuned there; tuned were {}",
                 self.path.display(),
                 arm.name,
                 names.join(", ")
@@ -87,27 +126,59 @@ impl Choices {
         })
     }
 
-    /// Where the choices come from, and in what that comparison differs from one of `recipe` with these methods, each
-    /// with what is set over the recipe, choices included.
+    /// Tells where the settings come from. `here` is the title and the recipe of each method of the comparison at hand,
+    /// settings included.
     ///
     /// # Errors
-    /// A recipe there that this version of the program cannot read.
-    pub(super) fn origin(&self, recipe: &Recipe, arms: &[Arm], over: &[Vec<String>]) -> Result<TunedIn> {
-        let theirs = Recipe::parse(&self.path.to_string_lossy(), "run", &self.there.recipe, &[])?;
-        let bare = |recipe: &Recipe| {
-            let mut bare = recipe.deciding();
-            bare.name.clear();
-            bare
-        };
-        let mut differences = there_and_here(&bare(&theirs), &bare(recipe));
-        for (arm, words) in arms.iter().zip(over) {
-            let there = self.there.arms.iter().find(|there| there.name == arm.name);
-            if let Some(there) = there.filter(|there| there.assignments != *words) {
-                let words = [&there.assignments, words].map(|words| format!("`{}`", words.join(" ")));
-                differences.push(format!("{}: {} there, {} here", arm.name, words[0], words[1]));
-            }
+    /// As [`settings`](Self::settings).
+    pub(super) fn origin(&self, arms: &[Arm], here: &[(String, Recipe)]) -> Result<TunedIn> {
+        let (mut settings, mut differences) = (Vec::new(), Vec::new());
+        for (arm, (title, recipe)) in arms.iter().zip(here) {
+            let differ = there_and_here(&comparable(&self.resolved(arm)?), &comparable(recipe));
+            let differ = differ.into_iter().filter(|(key, _)| !SKIPPED.contains(&&**key));
+            let line =
+                |(key, [there, here]): (String, [String; 2])| format!("{key}: {there} there, {here} here");
+            differences.push((title.clone(), differ.map(line).collect()));
+            settings.push(self.settings(arm)?);
         }
-        let (command, program) = (self.there.command.clone(), self.there.program.clone());
-        Ok(TunedIn { path: self.path.clone(), command, program, differences })
+        Ok(TunedIn {
+            path: self.path.to_string_lossy().into_owned(),
+            command: self.there.command.clone(),
+            program: self.there.program.clone(),
+            settings,
+            differences: lines::merged(&differences),
+        })
     }
+
+    /// The recipe of a method there, tuned.
+    fn resolved(&self, arm: &Arm) -> Result<Recipe> {
+        let name = &self.tuning(arm)?.arm;
+        let words = self.there.arms.iter().find(|there| there.name == *name).map(|there| &there.assignments);
+        let origin = format!("the recipe in {}", self.path.display());
+        let load = |words: &[String]| Recipe::parse(&origin, "run", &self.recipe, words);
+        // A resolved recipe sets every key of its optimiser, also those that the method's optimiser does not have.
+        let there = Arm::of_assignments(name, words.cloned().unwrap_or_default());
+        Ok(load(&there.fitted(&load(&[])?, load).0)?)
+    }
+}
+
+/// What decides a result, paths of images and weights included: other files may have other contents.
+fn comparable(recipe: &Recipe) -> Recipe {
+    let mut comparable = recipe.deciding();
+    comparable.data.dir.clone_from(&recipe.data.dir);
+    comparable.model.weights.clone_from(&recipe.model.weights);
+    comparable
+}
+
+/// What is wrong with the tuning of a method in a file that somebody may have changed.
+fn damage(tuned: &Tuned, arm: Option<&ArmResult>) -> Option<String> {
+    let count = tuned.tries.len();
+    if let Some(index) = tuned.finalists.iter().chain([&tuned.best]).find(|&&index| index >= count) {
+        return Some(format!("expected the index of one of {count} tries, found {index}"));
+    }
+    if tuned.tries[tuned.best].mean().is_none_or(|mean| !(0.0..=1.0).contains(&mean)) {
+        return Some("expected accuracies between 0 and 1 of the chosen try".into());
+    }
+    let used = arm.is_some_and(|arm| arm.assignments.ends_with(&tuned.chosen()));
+    (!used).then(|| "expected runs with the chosen settings, found none".into())
 }

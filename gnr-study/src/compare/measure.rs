@@ -45,20 +45,30 @@ impl Setting {
     }
 }
 
+/// Reads a number that JSON cannot hold, which is written as `null`, as NaN.
+fn number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::NAN))
+}
+
 /// The sharpness of the training loss at the weights of one run, BatchNorm on running statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sharpness {
     /// How it was measured.
     pub setting: Setting,
     /// Largest eigenvalue of the Hessian, to 1 %.
+    #[serde(deserialize_with = "number")]
     pub lambda_max: f64,
     /// Estimate of the Hessian's trace.
+    #[serde(deserialize_with = "number")]
     pub trace: f64,
     /// Standard error of `trace`, which comes of the probes alone.
+    #[serde(deserialize_with = "number")]
     pub trace_standard_error: f64,
     /// Lower bound of max L̂(θ') − L̂(θ) over ‖θ' − θ‖ ≤ ρ.
+    #[serde(deserialize_with = "number")]
     pub r_sam: f64,
     /// Lower bound of ρ·max ‖∇L̂(θ')‖ over ‖θ' − θ‖ ≤ ρ.
+    #[serde(deserialize_with = "number")]
     pub r_gnr: f64,
 }
 

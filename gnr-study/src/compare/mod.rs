@@ -124,6 +124,23 @@ pub struct Compare<L> {
     over: Vec<Vec<String>>,
     recipe: Recipe,
     dropped: Vec<String>,
+    /// The origin of the settings that another comparison chose.
+    tuned_in: Option<TunedIn>,
+}
+
+/// The settings that another comparison chose for an arm, none of which the arm itself may set.
+fn chosen(choices: &Choices, arm: &Arm) -> Result<Vec<String>> {
+    let settings = choices.settings(arm)?;
+    for setting in &settings {
+        let key = setting.split('=').next().unwrap_or_default();
+        if let Some(own) = arm.assignments.iter().find(|own| own.split('=').next() == Some(key)) {
+            let (name, path) = (&arm.name, choices.path().display());
+            return Err(StudyError::Request(format!(
+                "method `{name}` sets {own}, and {path} chose {setting} for it: leave the first out"
+            )));
+        }
+    }
+    Ok(settings)
 }
 
 /// The runs of a phase with the arm of each.
@@ -136,7 +153,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
     /// Plans a comparison.
     ///
     /// # Errors
-    /// No arm, two arms of one name, no seed, an arm that is no valid recipe, one for which the choices have none.
+    /// No arm, two arms of one name, no seed, an arm that is no valid recipe; choices that lack an arm or set a key
+    /// which the arm sets, too.
     pub fn plan(request: CompareRequest, load: L) -> Result<Self> {
         let wrong = |problem: String| Err(StudyError::Request(problem));
         if request.arms.is_empty() || request.seeds == 0 {
@@ -156,10 +174,10 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
                 "methods are either tuned or get the choices of another comparison, not both".into(),
             );
         }
-        if let Some(path) = request.choices.as_ref().and_then(|choices| choices.within(&request.folder)) {
+        if let Some(choices) = request.choices.as_ref().filter(|choices| choices.within(&request.folder)) {
             return wrong(format!(
                 "{}: choices of this comparison's own folder, whose report would be lost; choose another --out",
-                path.display()
+                choices.path().display()
             ));
         }
         let recipe = load(&[])?;
@@ -170,10 +188,14 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             }
             let (mut words, out) = arm.fitted(&recipe, &load);
             if let Some(choices) = &request.choices {
-                words.extend(choices.of(arm)?.chosen());
+                words.extend(chosen(choices, arm)?);
             }
             if let Err(error) = load(&words) {
-                return wrong(format!("method `{}`: {error}", arm.name));
+                let from = request.choices.as_ref();
+                let from = from.map_or_else(String::new, |from| {
+                    format!(", with the settings chosen in {}", from.path().display())
+                });
+                return wrong(format!("method `{}`{from}: {error}", arm.name));
             }
             over.push(words);
             if !out.is_empty() {
@@ -182,7 +204,11 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
                     .push(format!("{name}: without {keys} of the recipe, which its optimiser does not have"));
             }
         }
-        Ok(Self { request, load, over, recipe, dropped })
+        let mut planned = Self { request, load, over, recipe, dropped, tuned_in: None };
+        if let Some(choices) = &planned.request.choices {
+            planned.tuned_in = Some(choices.origin(&planned.request.arms, &planned.recipes()?)?);
+        }
+        Ok(planned)
     }
 
     /// The methods that go without keys of the recipe, in words.
@@ -208,8 +234,13 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
     /// # Errors
     /// None beyond those of [`plan`](Self::plan).
     pub fn tuning_in_words(&self) -> Result<Vec<String>> {
-        if let Some(choices) = &self.request.choices {
-            return self.choices_in_words(choices);
+        if let Some(TunedIn { path, settings, differences, .. }) = &self.tuned_in {
+            let arms = self.request.arms.iter().zip(settings);
+            let one = |(arm, settings): (&Arm, &Vec<String>)| {
+                format!("{}: {}, as chosen in {path}", arm.name, tune::in_words(settings))
+            };
+            let differences = differences.iter().map(|line| format!("differs from {path}: {line}"));
+            return Ok(arms.map(one).chain(differences).collect());
         }
         let Some(tuning) = &self.request.tuning else { return Ok(Vec::new()) };
         let mut lines = Vec::new();
@@ -226,25 +257,6 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             lines.push(line);
         }
         Ok(lines)
-    }
-
-    fn choices_in_words(&self, choices: &Choices) -> Result<Vec<String>> {
-        let TunedIn { path, differences, .. } = self.tuned_in(choices)?;
-        let mut lines = Vec::new();
-        for arm in &self.request.arms {
-            lines.push(format!(
-                "{}: {}, as chosen in {}",
-                arm.name,
-                choices.of(arm)?.in_words(),
-                path.display()
-            ));
-        }
-        lines.extend(differences.into_iter().map(|line| format!("was elsewhere: {line}")));
-        Ok(lines)
-    }
-
-    fn tuned_in(&self, choices: &Choices) -> Result<TunedIn> {
-        choices.origin(&self.recipe, &self.request.arms, &self.over)
     }
 
     /// The runs that are compared (before tuning), in the order in which they are trained.
@@ -301,12 +313,9 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
                 words.extend(tuned.chosen().iter().cloned());
             }
         }
-        let mut tuned_in = None;
         if let Some(choices) = &self.request.choices {
-            for arm in &self.request.arms {
-                tuned.push(choices.of(arm)?.clone());
-            }
-            tuned_in = Some(self.tuned_in(choices)?);
+            let of = |arm| choices.tuning(arm).cloned();
+            tuned = self.request.arms.iter().map(of).collect::<Result<_>>()?;
         }
         let planned = self.planned(&over)?;
         // A run is measured when it ends: what takes days then has the sharpness of every run that it has.
@@ -318,7 +327,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             Err(outcome) => return Ok(outcome),
         };
         let mut found = self.collect(&planned, &over, tuned, &failures, &plan)?;
-        found.tuned_in = tuned_in;
+        found.tuned_in.clone_from(&self.tuned_in);
         match self.measure(&planned, setting, observer, stop)? {
             None => return Ok(CompareOutcome::Interrupted),
             Some(measured) => found.sharpness(&measured),

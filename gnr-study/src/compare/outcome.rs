@@ -9,7 +9,7 @@ use super::{
     Compare, Planned,
     choices::TunedIn,
     measure::Sharpness,
-    tune::{Try, readable},
+    tune::{self, Try},
 };
 use crate::{
     error::{Result, StudyError},
@@ -38,7 +38,7 @@ pub struct Comparison {
     /// The tries of each method, when it was tuned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tuning: Vec<Tuned>,
-    /// Where these tries were, when that was another comparison.
+    /// The comparison that these tries belong to, when it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tuned_in: Option<TunedIn>,
     /// Name and reason of each run that failed.
@@ -74,10 +74,9 @@ impl Tuned {
         self.tries.get(self.best).map(|best| best.assignments.clone()).unwrap_or_default()
     }
 
-    /// What the best try sets, in words.
+    /// The assignments of the best try in words.
     pub fn in_words(&self) -> String {
-        let words: Vec<String> = self.chosen().iter().map(|word| readable(word)).collect();
-        if words.is_empty() { "the recipe as it is".into() } else { words.join(" ") }
+        tune::in_words(&self.chosen())
     }
 }
 

@@ -165,6 +165,12 @@ pub(super) fn at_edge(axes: &[Axis], chosen: &[String]) -> Vec<String> {
     keys
 }
 
+/// Assignments as one would write them.
+pub(super) fn in_words(assignments: &[String]) -> String {
+    let words: Vec<String> = assignments.iter().map(|word| readable(word)).collect();
+    if words.is_empty() { "the recipe as it is".into() } else { words.join(" ") }
+}
+
 /// `key=value` with the value as one would write it.
 pub(super) fn readable(assignment: &str) -> String {
     let Some((key, value)) = assignment.split_once('=') else { return assignment.to_owned() };

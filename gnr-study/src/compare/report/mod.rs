@@ -9,7 +9,7 @@ use gnr_train::write_atomically;
 
 use super::{
     outcome::{ArmResult, Comparison, Difference, RunResult},
-    tune::readable,
+    tune::in_words,
 };
 use crate::{
     error::{Result, io},
@@ -90,7 +90,9 @@ impl Comparison {
             let tuned = self.tuning.iter().find(|tuned| tuned.arm == arm.name);
             tuned.map_or(0, |tuned| tuned.tries.len())
         };
-        let effort = if tries(arm) > tries(base) {
+        let effort = if self.tuned_in.is_some() {
+            " Learning rate, weight decay and strengths were chosen in another comparison.".into()
+        } else if tries(arm) > tries(base) {
             format!(" {} was tuned less: it had {} of {} tries.", base.title, tries(base), tries(arm))
         } else {
             String::new()
@@ -316,9 +318,7 @@ impl Comparison {
             ("seeds".into(), seeds.join(", ")),
         ];
         for arm in &self.arms {
-            let words: Vec<String> = arm.assignments.iter().map(|word| readable(word)).collect();
-            let words = if words.is_empty() { "the recipe as it is".into() } else { words.join(" ") };
-            facts.push((arm.title.clone(), words));
+            facts.push((arm.title.clone(), in_words(&arm.assignments)));
         }
         facts
     }

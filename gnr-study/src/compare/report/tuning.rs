@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    compare::{choices::TunedIn, outcome::Comparison},
+    compare::{choices::TunedIn, outcome::Comparison, tune::in_words},
     report::Block,
 };
 
@@ -13,12 +13,13 @@ impl Comparison {
         if self.tuning.is_empty() {
             return Vec::new();
         }
-        let rows = self.tuning.iter().map(|tuned| {
+        let settings = |index: usize| self.tuned_in.as_ref()?.settings.get(index);
+        let rows = self.tuning.iter().enumerate().map(|(index, tuned)| {
             let best = tuned.tries.get(tuned.best);
             vec![
                 tuned.arm.clone(),
                 tuned.tries.len().to_string(),
-                tuned.in_words(),
+                settings(index).map_or_else(|| tuned.in_words(), |settings| in_words(settings)),
                 best.and_then(|best| best.mean())
                     .map_or_else(|| "–".into(), |mean| format!("{:.1}", 100.0 * mean)),
                 tuned.tries.iter().filter(|one| one.collapsed).count().to_string(),
@@ -42,7 +43,8 @@ impl Comparison {
             edges.map(|tuned| format!("{} ({})", tuned.arm, tuned.at_edge.join(", "))).collect();
         if !edges.is_empty() {
             blocks.push(Block::Caveat(format!(
-                "Chosen at the edge of its grid, so that a wider one (--grid) may find better: {}.",
+                "Chosen at the edge of its grid, so that a wider one{} may find better: {}.",
+                if self.tuned_in.is_some() { "" } else { " (--grid)" },
                 edges.join("; ")
             )));
         }
@@ -88,10 +90,9 @@ impl TunedIn {
     /// Where the choices come from, and what was different there.
     fn blocks(&self) -> Vec<Block> {
         let mut blocks = vec![Block::Paragraph(format!(
-            "Nothing was tuned for this comparison: tries and choices are those of `{}` ({}, {}).",
-            self.command,
-            self.program,
-            self.path.display()
+            "Nothing was tuned for this comparison: tries and choices are those of `{}` ({}, {}). Every method has the learning rate, \
+             the weight decay and the strengths that it had there.",
+            self.command, self.program, self.path
         ))];
         if !self.differences.is_empty() {
             blocks.push(Block::Caveat(format!(
