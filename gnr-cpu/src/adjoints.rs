@@ -22,13 +22,13 @@ pub(super) struct Node<E: Elem> {
     /// Weak, because steps on the tape own nodes.
     pub(super) tape: WeakTape,
     adjoint: RefCell<Option<Buf<E>>>,
-    /// How a record would retain the adjoint. Each write resets it to `Values`, because a sum of two contributions
-    /// follows from no single recipe.
+    /// How a record would retain the adjoint. Each write resets it to `Values`: no single `Recompute` gives a sum of
+    /// two contributions.
     retention: RefCell<Retention<E>>,
     /// In a replay, the operation that computes the adjoint of the gradient pass as a by-product, if that adjoint is
     /// not in memory.
     by_product_of: RefCell<Option<OpId>>,
-    /// The adjoint of the gradient pass, once that operation computed it.
+    /// The adjoint of the gradient pass, once the operation in `by_product_of` has computed it.
     by_product: RefCell<Option<Arc<Buf<E>>>>,
 }
 
@@ -93,7 +93,8 @@ impl<E: Elem> Target<E> {
     pub(super) fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |place| place.len)
     }
-    /// Lets a kernel write into the adjoint: it replaces the first term, and adds further ones.
+    /// Lets a kernel write a term of the adjoint. The first term replaces the buffer's contents; further terms are
+    /// added.
     pub(super) fn write(&self, kernel: impl FnOnce(&mut [E], Accum)) {
         if let Some(Place { node, len }) = &self.0 {
             match &mut *node.slot() {
@@ -150,8 +151,8 @@ impl<E: Elem> Target<E> {
         })
     }
     /// In a replay, a buffer for the operand's adjoint in the gradient pass, to be returned with
-    /// [`give_by_product`](Self::give_by_product). `None` unless the operation before would otherwise recompute that
-    /// adjoint.
+    /// [`give_by_product`](Self::give_by_product). `None` unless the operation that computed the operand needs this
+    /// adjoint and can have it as a by-product of `operation`.
     pub(super) fn by_product_buffer(&self, operation: &OpId) -> Option<Buf<E>> {
         let Place { node, len } = self.0.as_ref()?;
         (node.by_product_of.borrow().as_ref() == Some(operation)).then(|| Buf::new(*len))
@@ -166,7 +167,7 @@ impl<E: Elem> Target<E> {
 
 /// Adds the adjoint of a sum to both operands.
 pub(super) fn add_to_both<E: Elem>([a, b]: [&Target<E>; 2], (adjoint, retention): Taken<E>) {
-    // The operands whose adjoint is this one alone, so far.
+    // Nodes without an earlier contribution: their adjoint equals that of the sum, until another term is added.
     let whole: Vec<_> = ([a, b].into_iter().filter_map(|target| target.0.as_ref()))
         .filter(|place| place.node.adjoint.borrow().is_none())
         .map(|place| Rc::clone(&place.node))

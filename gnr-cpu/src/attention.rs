@@ -1,7 +1,7 @@
 //! Multi-head attention and its replay; the arithmetic is in [`kernels::attention`](gnr_kernels::attention).
 //!
-//! The record of a gradient pass holds the probabilities; the replay recomputes P̄. Without derivatives nothing is
-//! held.
+//! The record of a gradient pass holds the probabilities. The replay recomputes their adjoint P̄. Without derivatives
+//! nothing is held.
 
 use gnr_kernels::Accum;
 use std::sync::Arc;
@@ -146,7 +146,7 @@ impl Attention for Cpu<E> {
         let (qkv, to_bias) = (qkv.cloned(), target(bias.map(|bias| bias.primal)));
         replayed.finish(tangent, move |second, first| {
             let to_qkv = qkv.primal.target();
-            // Only the second term computes it.
+            // Only the kernel of the second term computes the by-product.
             let mut by_product =
                 (first.as_ref().zip(probabilities_t.as_ref())).and_then(|_| to_qkv.by_product_buffer(&id));
             let none = None::<(fn(&mut [E]), &OpId)>;

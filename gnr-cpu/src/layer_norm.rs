@@ -68,7 +68,7 @@ where
         let Extra::Values(stats) = replayed.extra() else { return Err(replayed.corrupt()) };
         let stats = Arc::clone(stats);
         let moves = [x, scale, shift].iter().any(|operand| operand.tangent.is_some());
-        // Not the recompute of the record, which would hold its x beside this replay's.
+        // The record's own recompute would hold the record's x beside that of this replay.
         let recompute = recompute_output([x.primal, scale.primal, shift.primal], eps);
         let to_shift = shift.primal.target();
         let shift_t = shift.tangent.cloned();

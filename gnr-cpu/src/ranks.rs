@@ -7,7 +7,7 @@ use gnr_kernels::{buffer::Buf, elem::Elem};
 
 use super::{Cpu, tensor::Tensor};
 
-/// Elements of several slices one after the other, in their own precision.
+/// Concatenates several slices for an exchange, in their own precision.
 pub(super) fn pack<'x, E: Elem>(slices: impl Iterator<Item = &'x [E]>) -> Packed {
     let (mut single, mut double) = (Vec::new(), Vec::new());
     for slice in slices {
@@ -32,7 +32,7 @@ fn average<E: Elem>(across: &AcrossRanks, values: &[E]) -> Result<Buf<E>> {
 
 impl<E: Elem> Cpu<E> {
     pub(super) fn mean_over_ranks_op(&self, x: &Tensor<E>, across: &AcrossRanks) -> Result<Tensor<E>> {
-        // Also in a replay that may know the output: every rank takes part in the same exchanges, whatever it holds.
+        // A replay exchanges too, even if its record holds the output: all ranks must take part in the same exchanges.
         let mean = average(across, x.data())?;
         let (to_x, across) = (x.target(), across.clone());
         self.linear_op(
@@ -41,7 +41,7 @@ impl<E: Elem> Cpu<E> {
             &[x],
             move || mean,
             move |adjoint| {
-                // After a failure every exchange fails: the next one, outside of the tape, tells.
+                // After a failure every exchange fails, so the next one outside of the tape reports the error.
                 let mean =
                     average(&across, &adjoint).unwrap_or_else(|_| Buf::from(vec![E::nan(); adjoint.len()]));
                 to_x.add(mean);

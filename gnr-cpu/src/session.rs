@@ -51,20 +51,20 @@ pub(super) enum Entry<E: Elem> {
     Linear(Weak<Buf<E>>, #[allow(dead_code)] Vec<Arc<Buf<E>>>),
 }
 
-/// What the replay of one nonlinear operation needs.
+/// The operands of the replay of one nonlinear operation.
 pub(super) struct Saved<E: Elem> {
     pub(super) output: Value<E>,
-    /// Set by the reverse pass; stays `None` if the loss did not depend on the output. Shared separately, because a
-    /// replay needs it for longer than the output.
+    /// The adjoint of the output, which the reverse pass sets. `None` if the loss did not depend on the output, or if
+    /// the operation has no second term. Shared separately, because a replay needs it for longer than the output.
     pub(super) adjoint: Rc<RefCell<Option<Value<E>>>>,
     pub(super) extra: Extra<E>,
     pub(super) id: OpId,
-    /// Keeps operands alive until the replay. Nobody reads this field: the entries of the operations that made the
+    /// Operands that stay alive until the replay. No code reads this field: the entries of the operations that made the
     /// operands refer to them weakly.
     _operands: Vec<Arc<Buf<E>>>,
 }
 
-/// What an operation records beyond its output and adjoint.
+/// Results that an operation records beyond its output and adjoint.
 pub(super) enum Extra<E: Elem> {
     Nothing,
     /// Statistics of the rows of a layer normalisation, or probabilities of an attention.
@@ -86,7 +86,8 @@ pub(super) enum Terms {
     First,
 }
 
-/// What a handle of the engine does with operations. `done` is true once the reverse pass of a gradient session ran.
+/// The mode in which a handle of the engine runs operations. `done` is true once the reverse pass of a gradient session
+/// ran.
 pub(super) enum Session<E: Elem> {
     Plain,
     Gradient { tape: Tape, records: Option<Records<Entry<E>>>, done: Rc<Cell<bool>> },

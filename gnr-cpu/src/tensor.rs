@@ -16,7 +16,7 @@ use super::{
 pub struct Tensor<E: Elem> {
     /// How sessions hold the elements.
     value: Value<E>,
-    /// The elements, once they are needed, if `value` does not have them in memory. Clones share them.
+    /// The elements in memory, once an operation has needed them, if `value` itself holds none. Clones share them.
     computed: Rc<OnceCell<Arc<Buf<E>>>>,
     pub(super) shape: Rc<[usize]>,
     pub(super) node: Option<Rc<Node<E>>>,
@@ -68,7 +68,8 @@ impl<E: Elem> Tensor<E> {
             }
         }
     }
-    /// The elements as an operand: in memory, unless they were not computed yet and the kernel streams (`streams`).
+    /// The elements as an operand of a kernel. Elements that were not computed yet are streamed if the kernel can take
+    /// them so (`streams`) and a producer has them. All others are in memory.
     pub(super) fn operand(&self, streams: bool) -> Operand<'_, E> {
         match &self.value {
             Value::Recompute(recompute) | Value::Elsewhere(_, recompute)
@@ -120,7 +121,7 @@ impl<E: Elem> Tensor<E> {
         let data: &mut Buf<E> = Arc::make_mut(self.own_data());
         data
     }
-    /// Moves the elements into memory of this tensor, untracked from now on.
+    /// Makes `value` hold the elements in memory, which other tensors may share, and ends the tracking of this tensor.
     fn own_data(&mut self) -> &mut Arc<Buf<E>> {
         self.node = None;
         if !matches!(self.value, Value::Memory(_)) {

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::value::Recompute;
 
-/// Channels from which recomputing a residual as well costs little beside the convolutions that read the output. Their
-/// work grows with the channels; that of a pass over memory does not.
+/// Number of channels from which on a residual is recomputed too. Recomputing then costs little beside the convolutions
+/// that read the output: their work per element grows with the channels, that of a pass over memory does not.
 const MANY_CHANNELS: usize = 64;
 
 /// How the values `added` to a normalisation are recomputed: `Some(None)` if there are none, `None` if they must be in

@@ -1,9 +1,9 @@
 //! Batch normalisation fused with residual and activation, by batch statistics or given ones, and its replay.
 //!
-//! Both kinds of statistics are one operation: [`Source`] says whether derivatives flow through them. Statistics of a
-//! batch that ranks share differ only in the means of [`ranks`]. The activation
-//! decides how values are held and differentiated: none, ReLU and ReLU6 are in [`clip`], SiLU is in [`silu`]. Other
-//! activations are operations of their own. The arithmetic and the formulas are in [`norm`](gnr_kernels::norm) and
+//! Both kinds of statistics are one operation: [`Source`] says whether derivatives flow through them. If ranks share a
+//! batch, [`ranks`] pools their statistics and sums; nothing else differs. The activation decides how values are held
+//! and differentiated: none, ReLU and ReLU6 are in [`clip`], SiLU is in [`silu`]. Other activations are operations of
+//! their own. The arithmetic and the formulas are in [`norm`](gnr_kernels::norm) and
 //! [`norm_replay`](gnr_kernels::norm_replay).
 
 mod clip;
@@ -32,15 +32,15 @@ use super::{
 };
 use ranks::{Peers, Pooled};
 
-/// What a normalisation records for its replay.
+/// The record of a normalisation for its replay.
 pub(super) struct Normalised {
     stats: Stats,
-    /// Who shares the batch.
+    /// The ranks that share the batch.
     peers: Peers,
     /// Sums over the recorded adjoint, once the reverse pass has formed them.
     sums: RefCell<Option<Pooled<Sums>>>,
-    /// The elements at which a clip lets derivatives pass, if it follows a residual. Without a residual the input
-    /// tells, and it is read anyway.
+    /// Bits of the elements at which a clip lets derivatives pass, if a residual is added before the clip. Without a
+    /// residual the mask follows from x, which the kernels read anyway.
     bits: Option<Arc<Buf<u32>>>,
 }
 
@@ -278,8 +278,8 @@ where
         }
     }
 
-    /// The replay by statistics of the batch; `None` if there is nothing to replay. The record says who shares the
-    /// batch.
+    /// Replays a normalisation by statistics of the batch; `None` if there is nothing to replay. The ranks that share
+    /// the batch are those of the record.
     #[allow(clippy::type_complexity)]
     fn batch_dual(
         &self,
@@ -296,7 +296,7 @@ where
         }))
     }
 
-    /// The replay with either kind of statistics; `None` if there is nothing to replay.
+    /// Replays a normalisation with either kind of statistics; `None` if there is nothing to replay.
     #[allow(clippy::type_complexity)]
     fn normalise_dual(
         &self,
@@ -386,8 +386,9 @@ impl<E: Elem> Replay<E> {
         norm_replay::tangent_apply(self.maps, self.at(), shift, residual, mask, &mut out);
         out
     }
-    /// The reverse step from the normalisation's output (before a clip, if there is a `mask`). `a` is the recorded
-    /// adjoint of the output, `b` the incoming derivative of that adjoint.
+    /// Runs the reverse step from the normalisation's output, before an activation. `a` is the recorded adjoint of that
+    /// output, `b` the incoming derivative of that adjoint. With a `mask`, `b` belongs to the clip's output and is
+    /// masked first.
     fn step_back(&self, a: Option<&[E]>, mut b: Option<Buf<E>>, mask: Option<Mask<'_, E>>) {
         let (maps, to_x) = (self.maps, self.x.primal.target());
         let Normalised { stats, peers, .. } = &*self.normalised;

@@ -19,7 +19,7 @@ pub(super) struct Pooled<T> {
 }
 
 impl<T> Pooled<T> {
-    /// What the derivatives of x depend on.
+    /// The numbers over the whole batch, on which the derivatives of x depend.
     pub(super) fn of_batch(&self) -> &T {
         self.of_batch.as_ref().unwrap_or(&self.own)
     }
@@ -60,8 +60,8 @@ impl Peers {
         Ok(Some(std::array::from_fn(|k| means[k * c..(k + 1) * c].to_vec())))
     }
 
-    /// As [`means`](Self::means), in a reverse pass, which has no errors. After a failure every exchange fails, so the
-    /// next one outside of the tape tells; until then the means are not numbers.
+    /// Calls [`means`](Self::means) in a reverse pass, which cannot return errors. If the exchange fails, the means are
+    /// NaN. After a failure every exchange fails, so the next one outside of the tape reports the error.
     fn means_in_reverse<const N: usize>(&self, own: [&[f64]; N]) -> Option<[Vec<f64>; N]> {
         let unknown = || Some(own.map(|own| vec![f64::NAN; own.len()]));
         self.means(own).unwrap_or_else(|_| unknown())
