@@ -1,6 +1,6 @@
 //! [`Accum`]: whether a kernel replaces its output or adds to it.
 
-/// What a kernel does with the old contents of its output. A replaced output may hold anything before the call, NaN
+/// The treatment of the old contents of a kernel's output. A replaced output may hold anything before the call, NaN
 /// included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accum {

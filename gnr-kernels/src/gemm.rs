@@ -29,7 +29,7 @@ impl<'a, E> Mat<'a, E> {
     }
 }
 
-/// What the result is added to.
+/// The addend of a product.
 #[derive(Clone, Copy, Debug)]
 pub enum Onto<'a, E> {
     /// Nothing: the result replaces the old contents.
@@ -50,9 +50,9 @@ impl<E> Onto<'_, E> {
 /// Multiplications from which waking another thread pays.
 const PARALLEL_FROM: usize = 1 << 18;
 
-/// Rows of a part of a product are a multiple of this: whole register tiles. Parts have at least two of them, because
-/// the `gemm` crate sums in another order up to 64 rows and columns or 256 elements. So parts have the bits of the
-/// whole product.
+/// Rows of a part of a product are a multiple of this: whole register tiles. A part has at least two of them: up to 64
+/// rows and columns or 256 elements, the `gemm` crate sums in another order, and parts must have the bits of the whole
+/// product.
 const TILE_ROWS: usize = 48;
 /// Columns of a part of a product are a multiple of this, and parts have at least two of them.
 const TILE_COLUMNS: usize = 64;
@@ -157,8 +157,9 @@ struct Shared<E>(*mut E);
 // SAFETY: every thread writes a part of its own.
 unsafe impl<E: Send> Sync for Shared<E> {}
 
-/// Computes one product on all threads. Each computes a band of rows, or of columns if less is packed twice then. The
-/// `gemm` crate's own threads share the packing instead, and wait for each other.
+/// Computes one product on all threads. Each computes a band along the longer side of the result, because every thread
+/// packs the other operand for itself. The `gemm` crate's own threads share the packing instead, and wait for each
+/// other.
 fn parallel<E: Elem>([m, k, n]: [usize; 3], a: Mat<'_, E>, b: Mat<'_, E>, c: &mut [E], onto: Onto<'_, E>) {
     check([m, k, n], a, b, c.len(), n);
     if let Onto::Row(row) = onto {

@@ -1,14 +1,14 @@
 //! The one parallel loop of the kernels, on the current rayon pool.
 //!
 //! A parallel iterator compiles rayon's splitting, stealing and waiting anew for every closure and element type. Here
-//! they are compiled once, for a closure behind a reference. What is generic is a plain loop over a range of indices.
+//! they are compiled once, for a closure behind a reference. Only plain loops over ranges of indices are generic.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Runs `run` on disjoint ranges that cover `0..count`, in parallel. Halves have at least `least` indices, 0 and 1
-/// being the same. Without a second thread there is one range.
+/// Runs `run` on disjoint ranges that cover `0..count`, in parallel. A range is halved only if both halves have at
+/// least `least` indices; 0 counts as 1. Without a second thread there is one range.
 pub(crate) fn ranges(count: usize, least: usize, run: &(dyn Fn(Range<usize>) + Sync)) {
     let least = least.max(1);
     if count == 0 {
@@ -21,8 +21,8 @@ pub(crate) fn ranges(count: usize, least: usize, run: &(dyn Fn(Range<usize>) + S
     Splitter { threads, least, run }.halve(0..count, threads, false);
 }
 
-/// rayon's adaptive splitting of an iterator: at first one range for every thread, and more where another thread takes
-/// one.
+/// rayon's adaptive splitting of an iterator: at first one range for every thread. A range that another thread has
+/// stolen is split further.
 struct Splitter<'a> {
     threads: usize,
     least: usize,
@@ -53,8 +53,8 @@ struct Chunks<'a, T> {
     slice: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: all that a shared reference gives are chunks, by an unsafe function whose caller keeps them disjoint. So an
-// element is used by one thread at a time, which `Send` allows.
+// SAFETY: a shared reference gives access to chunks only, through an unsafe function whose callers keep them disjoint.
+// So one thread at a time uses an element, which `Send` allows.
 unsafe impl<T: Send> Sync for Chunks<'_, T> {}
 
 impl<'a, T> Chunks<'a, T> {

@@ -5,11 +5,11 @@ use super::simd::multiply_add;
 
 /// Computes e^x in `f32` to 2 units in the last place; 0 below −87, ∞ above 88.7, NaN for NaN.
 ///
-/// Below −87.3 e^x is a subnormal number, which costs the processor some hundred cycles and which no sum would notice.
-/// The cut is at the last whole power of two before, where p·2^n may already be one.
+/// Below −87.3, e^x is a subnormal number: computing with it takes some hundred cycles, and no sum would notice it.
+/// The cut is at n = −126, where p·2^n may already be subnormal.
 ///
-/// The arithmetic has no branches, unlike the C library's. With x = n ln 2 + r and |r| ≤ (ln 2)/2, e^r is its Taylor
-/// polynomial of degree 7 (error 1e-8). 2^n is applied as two factors, because 2^128 is no `f32`.
+/// The arithmetic has no branches, unlike the C library's. With x = n ln 2 + r and |r| ≤ (ln 2)/2, e^r is computed by
+/// p, its Taylor polynomial of degree 7 (error 1e-8). 2^n is applied as two factors, because 2^128 is no `f32`.
 #[inline(always)]
 pub fn exp_f32<const FUSED: bool>(x: f32) -> f32 {
     exp_sum_f32::<FUSED>(x, 0.0)

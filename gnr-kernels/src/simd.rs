@@ -58,7 +58,7 @@ pub fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
 pub(crate) const FUSED_BASELINE: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
 
 /// Defines functions that run the copy of their body for the widest instruction set of the machine. In the body,
-/// `FUSED` says whether that has fused multiply-add.
+/// `FUSED` says whether that instruction set has fused multiply-add.
 macro_rules! simd {
     ($($(#[$m:meta])* $vis:vis fn $name:ident<$($g:ident: $b:path),*>($($a:ident: $t:ty),* $(,)?) $(-> $r:ty)? $body:block)*) => { $(
         $(#[$m])*

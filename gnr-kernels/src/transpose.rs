@@ -107,7 +107,7 @@ unsafe fn sixteen<const ADD: bool>(x: *const f32, x_row: usize, y: *mut f32, y_r
     // SAFETY: the caller upholds this function's conditions.
     unsafe {
         let r: [__m512; 16] = std::array::from_fn(|i| _mm512_loadu_ps(x.add(i * x_row)));
-        // Of rows 4k..4k + 4: quarter q of q[k][j] is column 4q + j.
+        // `q[k][j]` holds rows 4k..4k + 4; its quarter q is column 4q + j.
         let mut q = [[_mm512_setzero_ps(); 4]; 4];
         for k in 0..4 {
             let double = |i: usize, high: bool| {

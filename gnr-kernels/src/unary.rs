@@ -144,7 +144,7 @@ fused! {
 simd! {
     /// Computes `out += b f'(x) + a xt f''(x)` and `first = a f'(x)` of GELU.
     fn gelu_second_leaf<E: Elem>(out: &mut [E], b: Option<&[E]>, a: &[E], xt: &[E], x: &[E], first: Option<&mut [E]>) {
-        // By index: iterators over so many slices stay calls, without the instruction set of the loop.
+        // The loop runs by index: iterators over so many slices stay calls, without the instruction set of the loop.
         let n = out.len();
         let (a, xt, x) = (&a[..n], &xt[..n], &x[..n]);
         match (b.map(|b| &b[..n]), first) {

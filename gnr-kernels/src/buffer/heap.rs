@@ -89,7 +89,7 @@ impl Chunk {
         Some(range)
     }
 
-    /// Tells the system what it may do with the whole pages in these lines.
+    /// Advises the system (`madvise`) on the whole pages in these lines.
     #[cfg(target_os = "linux")]
     fn advise(&mut self, lines: Range<usize>, advice: libc::c_int) {
         const PAGE: usize = 4096;
@@ -199,7 +199,7 @@ impl Heap {
     }
 }
 
-/// Returns what glibc keeps: freed memory that lies below memory in use, up to hundreds of MB.
+/// Returns memory to the system that glibc keeps: freed blocks below memory in use, up to hundreds of MB.
 pub(crate) fn trim() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: `malloc_trim` takes any number of bytes to keep, and locks the arenas itself.

@@ -318,8 +318,8 @@ unsafe fn patches_body<V: Lanes>(
     }
 }
 
-/// Some rows of patches: how many, the distances from row to row where they are read and written, and the columns that
-/// are read; the others lie in the padding.
+/// Rows of patches: their number, the distances between rows in the source and in the destination, and the range of
+/// columns inside the image. The other columns are padding.
 struct Run {
     rows: usize,
     from: usize,
@@ -327,7 +327,7 @@ struct Run {
     valid: Range<usize>,
 }
 
-/// Copies rows of patches of stride 1, each in so many vectors. A number that the compiler knows keeps it from making
+/// Copies rows of patches of stride 1, each in `vectors` vectors. If the compiler knows the number, it does not make
 /// the loop a call of `memcpy`, which is slow for so few bytes.
 ///
 /// # Safety
@@ -350,7 +350,7 @@ unsafe fn copy_rows<V: Lanes>(run: Run, vectors: usize, mut src: *const f32, mut
 /// Copies rows of patches of stride 2.
 ///
 /// # Safety
-/// As for [`copy_rows`], with twice as many elements read.
+/// The conditions of [`copy_rows`] hold, with twice as many elements read.
 #[inline(always)]
 unsafe fn copy_every_second<V: Lanes>(run: Run, mut src: *const f32, mut dst: *mut f32) {
     for _ in 0..run.rows {

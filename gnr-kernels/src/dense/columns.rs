@@ -86,7 +86,8 @@ pub(super) fn times_columns(
         for j in (0..n).step_by(WIDTH) {
             let mut accum = Accum::from(!matches!(onto, Onto::Nothing));
             if let Onto::Row(row) = onto {
-                // Written one panel at a time just before products are added to it, so it is in the first-level cache.
+                // The bias is written one panel at a time, just before products are added to it, so it is in the
+                // first-level cache.
                 let row = &row[j..(j + WIDTH).min(n)];
                 y.chunks_exact_mut(n).for_each(|y| match <&[f32; WIDTH]>::try_from(row) {
                     Ok(row) => y[j..][..WIDTH].copy_from_slice(row),

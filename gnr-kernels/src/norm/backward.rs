@@ -93,9 +93,9 @@ pub(crate) fn input_coefficients<E: Elem>(
     (0..maps.c).map(channel).collect()
 }
 
-/// Computes the adjoint of x, or adds it to gx: `γ s (a − mean a − x̂ mean(a x̂))`, or `γ s a` for fixed statistics.
-/// `a` must be the adjoint that [`backward_sums`] masked. Where these maps are a part of a batch, `sums` are the means
-/// over its parts, weighted as their losses are.
+/// Computes the adjoint of x, or adds it to gx: `γ s (a − mean a − x̂ mean(a x̂))`, or `γ s a` for fixed
+/// statistics. `a` must be the adjoint that [`backward_sums`] masked. If these maps are a part of a batch, `sums` are
+/// the means of the parts' sums, weighted as the parts' losses are.
 #[allow(clippy::too_many_arguments)]
 pub fn backward_input<E: Elem>(
     maps: Maps,

@@ -6,7 +6,7 @@ use crate::parallel::collect;
 use crate::reduce::sum_run;
 use crate::simd::{LANES, simd};
 
-/// Where statistics come from: this decides whether derivatives flow through them.
+/// The source of statistics, which decides whether derivatives flow through them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The batch itself (training): the statistics depend on x.
@@ -60,8 +60,8 @@ impl Stats {
         (0..maps.c).map(channel).unzip()
     }
 
-    /// Statistics from the mean and the biased variance of each channel. A batch of which these maps are a part gives
-    /// the statistics of the whole batch.
+    /// Statistics from the mean and the biased variance of each channel. If several parts share a batch, both moments
+    /// must be those of the whole batch.
     pub fn new(mean: Vec<f64>, var: Vec<f64>, eps: f64, source: Source) -> Self {
         let istd = var.iter().map(|v| 1.0 / (v + eps).sqrt()).collect();
         Stats { mean, var, istd, source }

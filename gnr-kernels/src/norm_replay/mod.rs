@@ -28,12 +28,13 @@ use crate::parallel::{collect, collect_chunks, each_chunk, each_pair};
 pub struct TangentStats {
     /// The derivative ṁ of the mean, which is the mean of ẋ (0 for fixed statistics).
     pub mean: Vec<f64>,
-    /// The sum q = mean(x̂ (ẋ − ṁ)) (0 for fixed statistics).
+    /// The mean q = mean(x̂ ẋ), which is mean(x̂ (ẋ − ṁ)) over the whole batch (0 for fixed statistics).
     pub q: Vec<f64>,
 }
 
-/// Computes the derivative of the statistics along `xt` = ẋ; `None` stands for zero. Where these maps are a part of a
-/// batch, the derivatives of its statistics are the means of those of its parts.
+/// Computes the derivative of the statistics along `xt` = ẋ; `None` stands for zero. If these maps are a part of a
+/// batch, the derivative of the batch's statistics is the mean of the parts' results, weighted as the parts' losses
+/// are.
 pub fn tangent_stats<E: Elem>(maps: Maps, x: &[E], xt: Option<&[E]>, stats: &Stats) -> TangentStats {
     maps.assert(&[Some(x), xt]);
     let mut out = TangentStats { mean: vec![0.0; maps.c], q: vec![0.0; maps.c] };
@@ -278,9 +279,9 @@ pub fn second_sums<E: Elem>(
 
 /// Computes the second-order adjoint of x and writes it to `gx`, or adds it there.
 ///
-/// `a` and `b` are those of [`second_sums`], after it. `first` and `second` are the sums of both passes; over the whole
-/// batch where these maps are a part of one. `by_product` receives the adjoint that the gradient pass computes for x
-/// from `a`, with the same bits.
+/// `a` is the recorded adjoint of y, `b` its derivative, masked by [`second_sums`]. `first` and `second` are the sums
+/// of the gradient pass and of the replay; if these maps are a part of a batch, the means of the parts' sums.
+/// `by_product` receives the adjoint that the gradient pass computes for x from `a`, with the same bits.
 #[allow(clippy::too_many_arguments)]
 pub fn second_input<E: Elem>(
     maps: Maps,

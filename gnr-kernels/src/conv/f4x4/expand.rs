@@ -37,7 +37,7 @@ impl Maps {
     }
 }
 
-/// A producer prefetches the map that comes so many maps after the one that it computes.
+/// Number of maps by which prefetching is ahead of the map that a producer computes.
 const AHEAD: usize = 2;
 
 /// One image of a batch of maps.
@@ -102,7 +102,7 @@ pub(super) struct Scratch {
     pub(super) ring: Aligned,
     /// The rows of the ring after the vertical transform: at least 6.
     pub(super) vertical: Aligned,
-    /// Transposed rows whose width does not let them be transposed into the ring directly.
+    /// Transposed rows, if the maps' width is no multiple of 8: such rows cannot be transposed into the ring directly.
     pub(super) rows: Aligned,
     /// A group of channels of a streamed operand.
     pub(super) produced: Aligned,

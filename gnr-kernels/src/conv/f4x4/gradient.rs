@@ -48,7 +48,7 @@ impl Block {
     }
 }
 
-/// What all blocks of a convolution share.
+/// The data that all blocks of a weight gradient share.
 struct Layer<'a> {
     level: Level,
     s: &'a Shape,

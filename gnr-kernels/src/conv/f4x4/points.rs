@@ -16,7 +16,7 @@ const NB: f32 = 1.0 / (2.0 * B * B * (B * B - A * A));
 
 /// A linear map of up to `N` values to `N` transformed ones.
 pub(super) trait Expand<const N: usize> {
-    /// How many values are transformed.
+    /// Number of values that are transformed.
     const TAPS: usize;
     /// Transforms the first `TAPS` values; the others do not matter.
     ///

@@ -43,7 +43,8 @@ enum Order {
 
 /// All tiles of some images, transformed: `[blocks][POINTS][tiles][row]`, with points `point` apart.
 struct Transformed {
-    /// Images of a block, images of all blocks, and tiles of an image, counting those of all operands that follow it.
+    /// Images of a block, images of all blocks, and tiles of an image. With `Order::Tiles`, the last number counts the
+    /// tiles of all operands.
     images: usize,
     n: usize,
     each: usize,
@@ -116,7 +117,7 @@ impl Transformed {
         Self::new(level, of, [tiles.rows, each], &operands, Order::Channels, here, images)
     }
 
-    /// The data from tile 0 and channel 0 of an operand and a phase on, at a point.
+    /// The data at a point, from tile 0 and channel 0 of an operand and a phase on.
     fn at(&self, block: usize, point: usize, operand: usize, phase: usize) -> &[f32] {
         &self.data[(block * POINTS + point) * self.point + operand * self.operand + phase * self.phase..]
     }
@@ -203,7 +204,7 @@ fn each_image<T>(
     });
 }
 
-/// How many images may be transformed at a time. Their tiles, with `channels` in all, take at most [`GROUP_BYTES`]
+/// Number of images that are transformed at a time. Their tiles, with `channels` in all, take at most [`GROUP_BYTES`]
 /// unless it is one image.
 fn group(g: &Geometry, channels: usize) -> usize {
     (GROUP_BYTES / (POINTS * tiles(g).count() * channels * size_of::<f32>()).max(1)).max(1)

@@ -41,7 +41,7 @@ const POINTS: usize = SIDE * SIDE;
 /// Number of phases: even-odd, odd-odd, odd-even, even-even.
 const PHASES: usize = 4;
 
-/// Which phases are of odd rows and of odd columns.
+/// Whether each phase is of odd rows, and whether of odd columns.
 const ODD: [[bool; 2]; PHASES] = [[false, true], [true, true], [true, false], [false, false]];
 
 /// Bytes of transformed data that a block of tiles may take.
