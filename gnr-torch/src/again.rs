@@ -9,8 +9,8 @@
 //!     with k₁ = σ⁻¹(γ̇ − σ⁻¹Rγ), k₂ = −σ⁻²γ·mean(ax̂)
 //! ```
 //!
-//! All of it is products of a, ẋ and x̂ with numbers of the channel, so no graph is built: the derivatives enter the
-//! reverse pass as the gradient of ⟨∂⟨a, ẏ⟩/∂x, x⟩ + ⟨G, γ⟩.
+//! All terms are products of a, ẋ and x̂ with one number a channel, so no graph is built for them. They enter the
+//! reverse pass as the gradient of ⟨∂⟨a, ẏ⟩/∂x, x⟩ + ⟨G, γ⟩, whose left factors are constants.
 
 use gnr_nn::{BatchStats, Dual, Fused, Result, Unary, composed};
 use tch::{Kind, TchError, Tensor};
@@ -21,14 +21,14 @@ use crate::{
     tensor::{Torch, TorchTensor},
 };
 
-/// x̂, ẋ and what the formulas need of them; numbers of channels are `[1, C, 1, 1]`.
+/// The operands of the formulas. Vectors of one number a channel have shape `[1, C, 1, 1]`.
 struct Point {
     xhat: Tensor,
     x_t: Option<Tensor>,
     istd: Tensor,
     scale: Tensor,
     scale_t: Option<Tensor>,
-    /// mean ẋ and R, where x moves.
+    /// The means mean ẋ and R; `None` if x has no tangent.
     means: Option<[Tensor; 2]>,
 }
 
@@ -37,7 +37,7 @@ fn mean(t: &Tensor) -> Result<Tensor, TchError> {
     t.f_mean_dim([0_i64, 2, 3].as_slice(), true, None::<Kind>)
 }
 
-/// Σ of terms that are there.
+/// The sum of the terms that are not `None`; `None` if there are none.
 fn sum(terms: impl IntoIterator<Item = Option<Tensor>>) -> Result<Option<Tensor>, TchError> {
     let mut all: Option<Tensor> = None;
     for term in terms.into_iter().flatten() {
@@ -164,7 +164,8 @@ impl Torch {
         Ok((self.finished_dual(layer, tangent, fused)?, stats))
     }
 
-    /// The residual and the activation after a recorded layer: ReLU and none of the record's value.
+    /// Applies residual and activation after a recorded layer. Without an activation or with ReLU, the output is the
+    /// record's; with others it is computed again.
     fn finished_dual(
         &self,
         layer: &Layer,

@@ -9,12 +9,12 @@ use crate::{
 };
 
 impl Torch {
-    /// Where x > 0; booleans without a graph.
+    /// A mask of booleans, true where x > 0, without a graph.
     pub(crate) fn positive(&self, x: &Tensor) -> Result<Tensor, TchError> {
         x.f_detach()?.f_gt_tensor(&self.number(0.0)?)
     }
 
-    /// An operation on each element, whatever the session.
+    /// Applies an operation to each element, without recording it.
     fn activated(&self, op: Unary, x: &TorchTensor) -> Result<TorchTensor> {
         let t = x.t();
         let y = match op {
@@ -91,8 +91,8 @@ impl Arithmetic for Torch {
         self.record(Layer::new(name(op), &y));
         Ok(y)
     }
-    /// ReLU by a mask and GELU in one kernel, whose own derivative ATen knows; the others composed. In a product the
-    /// output is that of the record.
+    /// The tangent of ReLU is computed by a mask, that of GELU by one kernel, which ATen can differentiate. Others are
+    /// composed. In a product the output comes from the record.
     fn unary_dual(&self, op: Unary, x: &Dual<TorchTensor>) -> Result<Dual<TorchTensor>> {
         let primal = match &self.session {
             Session::Replaying(replay) => replay.next(name(op))?.value.clone(),
@@ -147,7 +147,7 @@ impl Arithmetic for Torch {
         }
         self.checked("permute", &[x], x.t().f_permute(ints(axes))).map(|t| x.view(t))
     }
-    /// A view where the indices follow each other; else a look-up in a table that stays on the device.
+    /// Returns a view if the indices are consecutive, else looks them up with a table that stays on the device.
     fn gather(&self, x: &TorchTensor, axis: usize, indices: &[Option<usize>]) -> Result<TorchTensor> {
         let length = x.shape().get(axis).copied().unwrap_or(0);
         if length == 0 || indices.iter().flatten().any(|&i| i >= length) {

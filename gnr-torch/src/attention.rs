@@ -1,4 +1,4 @@
-//! Multi-head attention, whose dual is written with the probabilities.
+//! Multi-head attention: the plain form is ATen's fused kernel, the dual computes the probabilities.
 
 use gnr_nn::{Arithmetic, Attention, Dual, Result, composed::AttentionShape};
 use tch::{TchError, Tensor};
@@ -13,7 +13,7 @@ fn parts(qkv: &Tensor, shape: AttentionShape) -> Result<[Tensor; 3], TchError> {
     Ok([parts.f_select(0, 0)?, parts.f_select(0, 1)?, parts.f_select(0, 2)?])
 }
 
-/// `[N, heads, T, width]` as `[N, T, D]`.
+/// Joins the heads: `[N, heads, T, width]` becomes `[N, T, D]`.
 fn joined(y: &Tensor, shape: AttentionShape) -> Result<Tensor, TchError> {
     let all = [shape.samples, shape.tokens, shape.model_width()].map(|length| length as i64);
     y.f_transpose(1, 2)?.f_reshape(all.as_slice())

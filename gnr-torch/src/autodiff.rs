@@ -14,7 +14,7 @@ use crate::{
 const BLOCK: usize = 1 << 16;
 
 impl Torch {
-    /// Applies `f` to y's data in place, or to a copy where somebody else uses them.
+    /// Applies `f` to y's data in place, or to a copy if others use the data.
     fn update(
         &self,
         op: &'static str,
@@ -23,14 +23,14 @@ impl Torch {
     ) -> Result<()> {
         self.replace(op, y, |y, alone| {
             let mut target = if alone { y.shallow_clone() } else { y.f_detach_copy()? };
-            // ATen returns the same tensor once more.
+            // ATen returns another handle of `target`.
             drop(f(&mut target)?);
             Ok(target)
         })
     }
 
-    /// Puts what `f` makes of y's data in their place. `f` is told whether it may write over them; otherwise its result
-    /// must be a new tensor.
+    /// Replaces y's data by the result of `f`. The flag tells `f` whether it may write over the data. If not, its
+    /// result must be a new tensor.
     fn replace(
         &self,
         op: &'static str,
@@ -45,14 +45,14 @@ impl Torch {
         Ok(())
     }
 
-    /// z + a·x, written to `out`, which may be z or x; to a new tensor without it.
+    /// Computes z + a·x in `out`, which may be z or x, or in a new tensor if `out` is `None`.
     fn sum_with(&self, out: Option<&Tensor>, z: &Tensor, a: f64, x: &Tensor) -> Result<Tensor, TchError> {
         match (a, out) {
             (1.0, Some(out)) => z.f_add_out(out, x),
             (1.0, None) => z.f_add(x),
             (-1.0, Some(out)) => z.f_sub_out(out, x),
             (-1.0, None) => z.f_sub(x),
-            // An addcmul takes a number from the device. On a card, sending it would wait.
+            // `addcmul` needs its number on the device, and sending it to a card would wait for the card.
             (_, Some(out)) if self.device != Device::Cpu => z.f_add_out(out, &x.f_mul(&self.number(a)?)?),
             (_, None) if self.device != Device::Cpu => x.f_mul(&self.number(a)?)?.f_add_(z),
             (_, Some(out)) => z.f_addcmul_out(out, x, &self.number(a)?),
@@ -63,7 +63,7 @@ impl Torch {
     /// Σ x·y in double precision, on the device, shape `[]`.
     fn dot_on_device(x: &Tensor, y: &Tensor) -> Result<Tensor, TchError> {
         let norm = x.data_ptr() == y.data_ptr() && x.stride() == y.stride();
-        // The copy of x in double precision is nobody else's: the product is written over it.
+        // No other tensor uses the copy of x in double precision, so the product is written over it.
         let product = match x.kind() {
             Kind::Double => x.f_mul(y)?,
             _ if norm => x.f_to_kind(Kind::Double)?.f_square_()?,
@@ -200,7 +200,7 @@ impl Autodiff for Torch {
         let ys: Vec<_> = ys.iter().map(|y| std::slice::from_ref(*y)).collect();
         self.dots_of_points(std::slice::from_ref(x), &ys)
     }
-    /// One sum of the whole points and one transfer, whatever the number of tensors.
+    /// On a card, computes one sum over the whole points and makes one transfer, whatever the number of tensors.
     fn dots_of_points(&self, x: &[TorchTensor], ys: &[&[TorchTensor]]) -> Result<Vec<f64>> {
         for y in ys {
             if y.len() != x.len() {
@@ -241,14 +241,14 @@ impl Autodiff for Torch {
             Map::Power(p) => z.f_pow_tensor_(&self.number(p)?),
             Map::Add(a) => z.f_add_(&self.number(a)?),
             Map::Clamp(low, high) => {
-                // Bounds have to be on the device. Sending them would wait for it; a kernel takes a number of the host
-                // as it is.
+                // `clamp` needs its bounds on the device, and sending them would wait for it. A kernel takes a number
+                // from the host as it is, so each bound is added to a zero on the device.
                 let place = (z.kind(), z.device());
                 let [low, high] = [low, high]
                     .map(|bound| Tensor::f_zeros([0_i64; 0].as_slice(), place)?.f_add(&self.number(bound)?));
                 z.f_clamp_tensor_(Some(low?), Some(high?))
             }
-            // ATen's sign of NaN is 0; √(sign²) would not help, so NaN is put back.
+            // ATen's sign of NaN is 0, so NaN is put back.
             Map::Sign => {
                 let absent = z.f_isnan()?;
                 z.f_sign_()?.f_masked_fill_tensor_(&absent, &self.number(f64::NAN)?)

@@ -8,13 +8,13 @@ use tch::Tensor;
 
 use crate::tensor::{Torch, TorchTensor, invalid, mismatch};
 
-/// Both axes of an image.
+/// One length for both axes of an image.
 pub(crate) fn square(length: usize) -> [i64; 2] {
     [length as i64; 2]
 }
 
 impl Torch {
-    /// A convolution, whatever the session.
+    /// Computes a convolution, without recording it.
     fn convolved(&self, x: &TorchTensor, w: &TorchTensor, spec: Conv2dSpec) -> Result<TorchTensor> {
         let &[_, channels, height, width] = x.shape() else {
             return invalid("conv2d", "[N, C, H, W]", x.shape());

@@ -1,5 +1,5 @@
-//! Loading LibTorch's CUDA library while the program runs, so that one program serves machines with and without cards;
-//! and whether cards multiply in TF32, for which tch has no function.
+//! Loads LibTorch's CUDA library at run time, so that one program serves machines with and without cards. Also sets
+//! whether cards multiply in TF32, for which tch has no function.
 //!
 //! The program is linked with LibTorch's CPU library alone. LibTorch's CUDA library registers its kernels when it is
 //! loaded, which is done when a card is asked for.
@@ -15,7 +15,7 @@ use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
 
 const NAME: &str = "libtorch_cuda.so";
 
-/// What loading said; the library stays loaded to the end of the program.
+/// The library, or the loader's error. The library stays loaded to the end of the program.
 static LOADED: OnceLock<std::result::Result<Library, String>> = OnceLock::new();
 
 /// Whether the library was asked for and found.
@@ -40,21 +40,21 @@ pub(crate) fn cards() -> Result<usize> {
     }
 }
 
-/// Which units of a card multiply numbers of 32 bits: a setting of the whole process, which all that compute in such
-/// numbers hold together.
+/// The TF32 setting of the whole process: whether TF32 units of cards multiply numbers of 32 bits. All that compute in
+/// such numbers on a card share one handle.
 #[derive(Debug)]
 pub(crate) struct Multiplier {
     tf32: bool,
 }
 
-/// The setting that somebody holds.
+/// The setting, while a handle of it exists.
 static HELD: Mutex<Weak<Multiplier>> = Mutex::new(Weak::new());
 
 impl Multiplier {
-    /// Sets it, unless it is held as something else.
+    /// Makes the setting `tf32` and returns a handle of it. While a handle exists, the setting cannot change.
     ///
     /// # Errors
-    /// When it is; when LibTorch has no such setting.
+    /// When a handle of the other setting exists; when LibTorch has no such setting.
     pub(crate) fn claim(tf32: bool) -> Result<Arc<Self>> {
         let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = held.upgrade() {
@@ -85,7 +85,7 @@ type Set = unsafe extern "C" fn(*mut c_void, bool);
 #[cfg(test)]
 type Get = unsafe extern "C" fn(*const c_void) -> bool;
 
-/// What LibTorch has to be called by: names of C++ functions, as compilers write them.
+/// Mangled names of LibTorch's C++ functions: `at::globalContext()` here, the setters of its context below.
 const CONTEXT: &str = "_ZN2at13globalContextEv";
 const SETTERS: [&str; 2] = ["_ZN2at7Context17setAllowTF32CuDNNEb", "_ZN2at7Context18setAllowTF32CuBLASEb"];
 

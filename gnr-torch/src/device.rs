@@ -7,7 +7,7 @@ use tch::Kind;
 
 use crate::cuda::{self, Multiplier};
 
-/// Where tensors live and are computed.
+/// The device on which tensors live and are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
     /// The cores of this machine.
@@ -17,8 +17,8 @@ pub enum Device {
 }
 
 impl Device {
-    /// Checks that LibTorch can compute there in this precision. For a card this loads LibTorch's CUDA library, and
-    /// says which units multiply numbers of 32 bits.
+    /// Checks that LibTorch can compute on this device in this precision. For a card, loads LibTorch's CUDA library
+    /// and, unless the precision is `F64`, sets for the whole process whether products of 32-bit numbers use TF32.
     ///
     /// # Errors
     /// Says what is missing: the library, a driver, or the card; TF32 on the CPU; TF32 beside work in the same process
@@ -39,7 +39,7 @@ impl Device {
         Ok(Ready { device: self, precision, multiplier })
     }
 
-    /// Checks that LibTorch can compute there.
+    /// Checks that LibTorch can compute on this device.
     ///
     /// # Errors
     /// Says what is missing: the library, a driver, or the card.
@@ -78,7 +78,7 @@ impl fmt::Display for Device {
 impl FromStr for Device {
     type Err = Error;
 
-    /// "cpu", "cuda" (the first card) or "cuda:N".
+    /// Parses "cpu", "cuda" (the first card) or "cuda:N".
     fn from_str(name: &str) -> Result<Self> {
         let index = name.strip_prefix("cuda:").and_then(|index| index.parse().ok());
         match (name, index) {
@@ -90,12 +90,12 @@ impl FromStr for Device {
     }
 }
 
-/// A device that LibTorch can compute on in a precision: what [`Device::ready`] found out.
+/// A device on which LibTorch can compute in a precision, as [`Device::ready`] found.
 #[derive(Clone, Debug)]
 pub struct Ready {
     pub(crate) device: Device,
     pub(crate) precision: Precision,
-    /// Held by all that computes in 32 bits on a card.
+    /// The TF32 setting, if numbers of 32 bits are multiplied on a card.
     pub(crate) multiplier: Option<Arc<Multiplier>>,
 }
 
@@ -107,12 +107,12 @@ pub fn cards() -> Result<usize> {
     cuda::cards()
 }
 
-/// How many threads LibTorch's operations take that this thread asks for.
+/// Sets the number of threads of the LibTorch operations that this thread calls. At least one is used.
 pub fn set_threads(threads: usize) {
     tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
 }
 
-/// Precision of tensors and of what multiplies them.
+/// Precision of tensors and of their products.
 ///
 /// Convolutions, dense layers, matrix products and attention are what `Tf32` and `Bf16` make faster. Parameters,
 /// normalisations, losses and the arithmetic of Hessian-vector products stay in single precision.
@@ -156,8 +156,8 @@ impl fmt::Display for Precision {
 /// The LibTorch that tch 0.26 is written for; its build script refuses others unless it is told not to.
 const BUILT_FOR: &str = "2.13.0";
 
-/// The version of LibTorch that this crate was built with, and the versions of CUDA's libraries where they are loaded.
-/// A build that was told to take any version says that it does not know.
+/// The version of LibTorch that this crate was built with, and the versions of CUDA's libraries if they are loaded. A
+/// build that accepted any version reports its version as not checked.
 pub fn libtorch_version() -> String {
     let mut version = match option_env!("LIBTORCH_BYPASS_VERSION_CHECK") {
         None => format!("LibTorch {BUILT_FOR}"),

@@ -1,4 +1,4 @@
-//! What LibTorch refused: operation, shapes, device and LibTorch's own words without its stack trace.
+//! Failures inside LibTorch: operation, shapes, device and LibTorch's own words without its stack trace.
 
 use std::fmt;
 
@@ -66,7 +66,7 @@ impl Torch {
         let shapes = of.iter().map(|x| x.shape().to_vec()).collect();
         Error::Library(Box::new(Failure { operation, shapes, place: self.place(), message: words(error) }))
     }
-    /// [`failure`](Self::failure) of a result.
+    /// Turns the error of a result into one of ours, by [`failure`](Self::failure).
     pub(crate) fn checked<T>(
         &self,
         operation: &'static str,

@@ -6,7 +6,7 @@ use tch::Tensor;
 use crate::tensor::{Torch, TorchTensor, mismatch};
 
 impl Torch {
-    /// A dense layer, whatever the session.
+    /// Computes a dense layer, without recording it.
     fn layered(&self, x: &TorchTensor, w: &TorchTensor, bias: Option<&TorchTensor>) -> Result<TorchTensor> {
         let (&[_, inputs], &[outputs, inputs_of_w]) = (x.shape(), w.shape()) else {
             return mismatch("linear", x, w);

@@ -9,7 +9,7 @@ impl Loss for Torch {
     fn cross_entropy(&self, logits: &TorchTensor, labels: &[usize], smoothing: f64) -> Result<TorchTensor> {
         composed::check_labels(logits.shape(), labels)?;
         let labels = self.labels(labels)?;
-        // The index to ignore is none that a label can have.
+        // Labels are not negative, so none of them is the index to ignore, -100.
         let loss = logits
             .t()
             .f_cross_entropy_loss(&labels, None::<&Tensor>, tch::Reduction::Mean, -100, smoothing)

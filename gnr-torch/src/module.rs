@@ -27,7 +27,8 @@ impl Variables {
     /// The variables of a `VarStore`. Frozen ones are not trained.
     ///
     /// # Errors
-    /// When nothing is trained, or when variables differ in device or precision.
+    /// When nothing is trained; when trained variables differ in device or precision; when LibTorch cannot compute
+    /// there.
     pub fn of(store: &VarStore) -> Result<Self> {
         let mut named: Vec<_> = store.variables().into_iter().collect();
         named.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -55,7 +56,7 @@ impl Variables {
         let tensors = |named: Vec<(String, Tensor)>| named.into_iter().map(|(_, tensor)| tensor).collect();
         device.present()?;
         Ok(Self {
-            // How a card multiplies is for the program to say that made the model.
+            // The program that made the model chooses whether a card multiplies in TF32.
             backend: Torch::on(Ready { device, precision, multiplier: None }),
             trained: tensors(trained),
             statistics: tensors(statistics),
@@ -94,7 +95,7 @@ impl Variables {
             )));
         }
         self.written += 1;
-        // The copy counts as a change of the variable, so that ATen refuses a graph of the point before.
+        // The copy changes the variable's version, so ATen refuses to use a graph of the previous point.
         let copied = tch::no_grad(|| {
             given.iter().zip(&mut self.trained).try_for_each(|(new, own)| own.f_copy_(new.t()))
         });
@@ -186,7 +187,7 @@ impl<'a, F: FnMut() -> Result<Tensor, TchError>> ModuleOracle<'a, F> {
             return crate::tensor::invalid("the model's loss", "a single element", &shape_of(&loss));
         }
         for (own, before) in statistics.iter().zip(&before) {
-            // By a handle without the variable's counter of changes: the graph of this pass stays valid.
+            // A handle from `data` does not change the variable's version, so the graph of this pass stays valid.
             let restored = own.f_data().and_then(|mut data| data.f_copy_(before));
             backend.checked("running statistics", &[], restored)?;
         }
@@ -198,7 +199,7 @@ impl<'a, F: FnMut() -> Result<Tensor, TchError>> ModuleOracle<'a, F> {
         Ok((value, gradient.into_iter().map(|g| Some(g).filter(Tensor::defined)).collect()))
     }
 
-    /// A point of the gradient's tensors, untracked; zeros for variables that the loss does not depend on.
+    /// A point of the gradient's tensors without their graph; zeros for variables that the loss does not depend on.
     fn point(&self, gradient: &[Option<Tensor>]) -> Result<ParamVector<Torch>> {
         let Variables { backend, trained, .. } = &*self.variables;
         let tensors = gradient.iter().zip(trained).map(|(g, own)| {
@@ -262,7 +263,8 @@ impl<F: FnMut() -> Result<Tensor, TchError>> GradOracle for ModuleOracle<'_, F> 
 
 impl<F: FnMut() -> Result<Tensor, TchError>> HvpOracle for ModuleOracle<'_, F> {
     /// # Cost
-    /// One gradient more where the graph is not there any more: after another point was asked about.
+    /// One gradient more if there is no valid graph: `here` is a first-order evaluation, or another point was asked
+    /// about since.
     fn hvp(
         &mut self,
         here: &Evaluation<'_, ParamVector<Torch>, Option<Graph>>,
@@ -278,7 +280,8 @@ impl<F: FnMut() -> Result<Tensor, TchError>> HvpOracle for ModuleOracle<'_, F> {
         }
         let kept = here.record.as_ref().filter(|graph| graph.written == self.variables.written);
         Ok(match kept {
-            // The graph may be asked for again even after `Use::Last`, which costs memory until `here` is dropped.
+            // The graph is kept even with `Use::Last`, because `here` may be asked again. It takes memory until `here`
+            // is dropped.
             Some(graph) => self.product(&graph.gradient, v, true)?,
             None => {
                 let (_, gradient) = self.gradient_at(&here.at, Pass::Probe, true)?;

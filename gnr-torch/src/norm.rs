@@ -1,8 +1,8 @@
 //! Batch, layer and group normalisation.
 //!
-//! All of them bring groups of elements to mean 0 and variance 1. Of x̂ = (x − μ)/σ the derivative along ẋ is σ⁻¹(c −
-//! x̂·mean(x̂⊙c)) with c = ẋ − mean(ẋ); ATen's fused kernel gives x̂, and σ comes from a pass over x that its graph can
-//! differentiate.
+//! Each normalisation brings groups of elements to mean 0 and variance 1. The derivative of x̂ = (x − μ)/σ along
+//! ẋ is σ⁻¹(c − x̂·mean(x̂⊙c)) with c = ẋ − mean(ẋ). ATen's fused kernel gives x̂; σ comes from a
+//! pass over x that its graph can differentiate.
 
 use gnr_nn::{Arithmetic, BatchStats, Dual, Duals, Fused, Normalisation, Result, Unary, composed};
 use tch::{TchError, Tensor};
@@ -12,12 +12,12 @@ use crate::{
     tensor::{Torch, TorchTensor, ints, invalid, mismatch},
 };
 
-/// `[1, C, 1, 1]` of `[C]`.
+/// Reshapes a vector `[C]` to `[1, C, 1, 1]`.
 pub(crate) fn channels(v: &TorchTensor) -> Result<Tensor, TchError> {
     v.t().f_reshape([1_i64, -1, 1, 1].as_slice())
 }
 
-/// Checks `[C]` vectors against the image that they scale, and a residual of its shape. Returns C.
+/// Checks `[C]` vectors against the image that they scale, and that a residual has the image's shape.
 fn check_channels(
     op: &'static str,
     x: &TorchTensor,
@@ -40,7 +40,7 @@ struct Standard {
     tangent: Option<Tensor>,
 }
 
-/// x̂ of x over `axes` from what the fused kernel gave, and x̂'s tangent.
+/// Computes the tangent of x̂, the normalisation of x over `axes`. `value` is x̂ itself, which the fused kernel gave.
 fn standard(
     value: Tensor,
     x: &Tensor,
@@ -97,7 +97,7 @@ fn still(operands: &[&Dual<TorchTensor>]) -> bool {
 
 const NONE: Option<&Tensor> = None;
 
-/// What a recorded BatchNorm measured.
+/// The moments of the input of a recorded BatchNorm.
 pub(crate) fn recorded_moments(layer: &Layer) -> Result<&Moments> {
     layer
         .moments
@@ -109,12 +109,12 @@ pub(crate) fn recorded_moments(layer: &Layer) -> Result<&Moments> {
 struct Written {
     mean: Tensor,
     unbiased: Tensor,
-    /// (n − 1)/n of the n elements of a channel.
+    /// The factor (n − 1)/n from the unbiased to the biased variance of n elements a channel.
     bias: f64,
 }
 
 impl Torch {
-    /// Places for the moments of x, which the kernel takes for running statistics and overwrites: with momentum 1.
+    /// Allocates the moments of x. The kernel takes them for running statistics with momentum 1, so it overwrites them.
     fn written(&self, x: &TorchTensor) -> Result<Written> {
         let count = x.len() as f64 / x.shape()[1].max(1) as f64;
         let empty =
@@ -134,8 +134,8 @@ impl Torch {
         Ok(BatchStats { mean: TorchTensor::owning(mean), var: self.new_tensor("batch_norm", &[x], var())? })
     }
 
-    /// Adds the residual to what a normalisation gave and applies the activation. Sum and ReLU are written over `y`:
-    /// it is the caller's alone, and a normalisation's derivative takes its input, not its output.
+    /// Adds the residual to a normalisation's output `y` and applies the activation. Sum and ReLU are written over `y`:
+    /// no other tensor of ours uses it, and the normalisation's derivative reads its input, not its output.
     fn finish_over(&self, mut y: Tensor, fused: Fused<'_, TorchTensor>) -> Result<TorchTensor> {
         if let Some(residual) = fused.residual {
             y = self.checked("add", &[residual], y.f_add_(residual.t()))?;
@@ -247,7 +247,7 @@ impl Normalisation for Torch {
         self.finish_over(self.checked(op, &[x, scale, shift], y)?, fused)
     }
 
-    /// Operands without tangents have the plain operation's bits.
+    /// If no operand has a tangent, the output has the bits of the plain operation.
     fn batch_norm_eval_dual(
         &self,
         x: &Dual<TorchTensor>,

@@ -1,16 +1,18 @@
-//! What a gradient pass leaves for Hessian-vector products at its point, and the sessions that make and use it.
+//! The record of a gradient pass, from which Hessian-vector products at its point are computed, and the sessions that
+//! make and use it.
 //!
-//! H·v is the gradient of ℓ̇, the loss's derivative along v. Reverse mode from ℓ̇ would go back through the tangents of
-//! all layers, only to find that the adjoint of the tangent ẏ of a layer is the adjoint a of its output y, which the
-//! gradient pass knew. So the record keeps y, with its graph, and a. A product then
+//! H·v is the gradient of ℓ̇, the derivative of the loss along v. A reverse pass from ℓ̇ through the tangents of
+//! all layers would compute the adjoint of each layer's tangent ẏ. That adjoint equals the adjoint a of the layer's
+//! output y, which the gradient pass computed. So the record keeps a, and y with its graph. A product then
 //!
-//! - takes y from the record in place of computing it;
-//! - cuts each ẏ off from its graph and goes on with its values;
-//! - goes back from ℓ̇ and from ⟨a, ẏ⟩ of every layer that was cut, through what depends on parameters and activations
-//!   in that layer alone.
+//! - takes y from the record instead of computing it;
+//! - cuts each ẏ off from its graph and continues with its values;
+//! - runs one reverse pass from ℓ̇ and from ⟨a, ẏ⟩ of every cut layer. The graph of such a ẏ has the
+//!   parameters and activations of that layer alone.
 //!
-//! Convolutions, dense layers and BatchNorm are recorded so. Of activations the record has the output alone. What is
-//! not recorded is computed again. Tangents that are not cut are differentiated up to the next cut. All of it is exact.
+//! Convolutions, dense layers and BatchNorm are recorded so; of activations the record has the output y alone. Other
+//! operations are computed again. Tangents that are not cut are differentiated back to the nearest cuts before them.
+//! The product is exact.
 
 use std::{
     cell::{Cell, RefCell},
@@ -22,10 +24,10 @@ use tch::{TchError, Tensor};
 
 use crate::tensor::{Torch, TorchTensor};
 
-/// What a handle of the backend is used for.
+/// The use of a handle of the backend.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Session {
-    /// Nothing is recorded.
+    /// A session that records nothing.
     #[default]
     Plain,
     /// A gradient pass that records.
@@ -53,13 +55,14 @@ struct Recorded {
 #[derive(Debug)]
 pub(crate) struct Layer {
     operation: &'static str,
-    /// What the layer gives, with its graph.
+    /// The output of the layer and of what is fused with it, with its graph.
     pub(crate) value: TorchTensor,
-    /// Where its tangent is cut: `value`, or what it was before a residual and an activation; `None`: nowhere.
+    /// The output whose tangent is cut: `value`, or for a BatchNorm its output before residual and activation. `None`
+    /// if the tangent is not cut.
     cut: Option<TorchTensor>,
     /// The adjoint of `cut`; `None` if the loss does not depend on it.
     pub(crate) adjoint: Option<Tensor>,
-    /// What a BatchNorm measured.
+    /// The moments of a BatchNorm's input; `None` for other layers.
     pub(crate) moments: Option<Moments>,
 }
 
@@ -70,23 +73,25 @@ pub(crate) struct Moments {
     pub(crate) mean: Tensor,
     /// The reciprocal of the standard deviation, `[C]`.
     pub(crate) istd: Tensor,
-    /// The statistics as the model keeps them.
+    /// Mean and biased variance, as the layer returned them to the model.
     pub(crate) stats: BatchStats<TorchTensor>,
 }
 
-/// A record and how far a pass has come in it.
+/// A record, and the next leaf and layer of it that a pass will ask for.
 #[derive(Debug)]
 pub(crate) struct Replay {
     recorded: Rc<Recorded>,
     leaf: Cell<usize>,
     layer: Cell<usize>,
-    /// Whether the reverse pass is that of the tangents; otherwise that of the outputs, and tangents are values.
+    /// Whether the reverse pass differentiates the tangents (a Hessian-vector product). If not, it differentiates the
+    /// outputs, and tangents are computed without a graph.
     second: bool,
-    /// ⟨a, ẏ⟩ of the cut layers.
+    /// Further roots of the reverse pass: ⟨a, ẏ⟩ of the cut layers, or for a BatchNorm numbers with the gradient
+    /// of ⟨a, ẏ⟩.
     sums: RefCell<Vec<Tensor>>,
 }
 
-/// What a gradient pass leaves for products at its point.
+/// The record of a gradient pass, for products at its point.
 #[derive(Debug)]
 pub struct Record(Rc<Recorded>);
 
@@ -106,19 +111,19 @@ impl Layer {
     pub(crate) fn new(operation: &'static str, value: &TorchTensor) -> Self {
         Self { operation, value: value.clone(), cut: None, adjoint: None, moments: None }
     }
-    /// A layer that is cut at what it gives.
+    /// A layer whose tangent is cut at its output.
     fn cut(operation: &'static str, value: &TorchTensor) -> Self {
         Self { cut: Some(value.clone()), ..Self::new(operation, value) }
     }
-    /// A BatchNorm that is cut at `cut`, before what is fused with it gives `value`.
+    /// A BatchNorm with the output `cut`, at which its tangent is cut. What is fused with it turns `cut` into `value`.
     pub(crate) fn batch_norm(value: &TorchTensor, cut: TorchTensor, moments: Moments) -> Self {
         Self { cut: Some(cut), moments: Some(moments), ..Self::new("batch_norm", value) }
     }
-    /// What it was before a residual and an activation.
+    /// The layer's output before a fused residual and activation.
     pub(crate) fn before(&self) -> &TorchTensor {
         self.cut.as_ref().unwrap_or(&self.value)
     }
-    /// What the adjoint is asked of.
+    /// The tensor whose adjoint the gradient pass records; `None` if nothing is cut or no variable takes part.
     fn tracked(&self) -> Option<&Tensor> {
         self.cut.as_ref().map(TorchTensor::t).filter(|cut| cut.requires_grad())
     }
@@ -148,17 +153,18 @@ impl Replay {
         }
     }
 
-    /// Whether products go back through tangents.
+    /// Whether the reverse pass differentiates the tangents, as in a Hessian-vector product.
     pub(crate) fn is_second(&self) -> bool {
         self.second
     }
 
-    /// Adds a number whose gradient belongs to the product.
+    /// Adds a root of the reverse pass: a number whose gradient is a term of the product.
     pub(crate) fn add(&self, sum: Tensor) {
         self.sums.borrow_mut().push(sum);
     }
 
-    /// A layer's tangent without its graph; the reverse pass will go back from ⟨a, ẏ⟩.
+    /// Returns a layer's tangent without its graph. In a Hessian-vector product, adds ⟨a, ẏ⟩ to the roots of the
+    /// reverse pass.
     fn cut(&self, b: &Torch, layer: &Layer, tangent: TorchTensor) -> Result<TorchTensor> {
         if tangent.shape() != layer.before().shape() {
             return Err(self.mismatch(self.layer.get().saturating_sub(1), layer.operation, tangent.shape()));
@@ -170,15 +176,15 @@ impl Replay {
     }
 }
 
-/// Σ x·y, shape `[]`. Only its gradient matters.
+/// Σ x·y, shape `[]`, in the precision of the tensors, because only its gradient is used.
 pub(crate) fn inner(x: &Tensor, y: &Tensor) -> Result<Tensor, TchError> {
     let [x, y] = flattened(x, y)?;
     x.f_dot(&y)
 }
 
-/// The elements of two tensors of one shape in one order, whichever it is.
+/// Flattens two tensors of one shape, both in one order of elements, which depends on their layout.
 pub(crate) fn flattened(x: &Tensor, y: &Tensor) -> Result<[Tensor; 2], TchError> {
-    // Images whose channels come last are not copied to be flattened.
+    // Images in the channels-last layout are flattened in the order of memory, which saves a copy.
     let channels_last = x.stride() == y.stride() && x.dim() == 4 && !x.is_contiguous();
     let flat = |t: &Tensor| match channels_last {
         true => t.f_permute([0_i64, 2, 3, 1].as_slice())?.f_reshape([-1_i64].as_slice()),
@@ -188,7 +194,8 @@ pub(crate) fn flattened(x: &Tensor, y: &Tensor) -> Result<[Tensor; 2], TchError>
 }
 
 impl Torch {
-    /// A layer's output: computed and recorded, taken from the record, or computed.
+    /// Returns a layer's output: in a gradient pass computed and recorded, in a product taken from the record, else
+    /// computed.
     pub(crate) fn recorded(
         &self,
         operation: &'static str,
@@ -205,7 +212,7 @@ impl Torch {
         }
     }
 
-    /// A layer on dual numbers: output as in [`recorded`](Self::recorded), tangent cut off in a product.
+    /// Returns a layer's output on dual numbers. In a product, the output comes from the record and the tangent is cut.
     pub(crate) fn recorded_dual(
         &self,
         operation: &'static str,
@@ -261,7 +268,8 @@ impl Torch {
         }
     }
 
-    /// d loss/d input for each input, where the graph is kept if `keep` says so; undefined where there is none.
+    /// Returns the gradient of the sum of `roots` in each input; `None` where there is none. With `keep`, the graph can
+    /// be used again.
     fn reverse(&self, roots: &[&Tensor], inputs: &[&Tensor], keep: bool) -> Result<Vec<Option<Tensor>>> {
         let gradients = Tensor::f_run_backward(roots, inputs, keep, false);
         let gradients = self.checked("backward", &[], gradients)?;
@@ -297,14 +305,14 @@ impl Torch {
                 if roots.is_empty() {
                     return nothing();
                 }
-                // Nobody else can ask again once the record is this session's alone.
+                // The graph is kept while another holder of the record may ask for a further product.
                 let keep = Rc::strong_count(&replay.recorded) > 1;
                 self.reverse(&roots, &inputs.collect::<Vec<_>>(), keep)
             }
         }
     }
 
-    /// What a recording session made.
+    /// Takes the record out of a recording session, after its reverse pass.
     pub(crate) fn taken(&self) -> Result<Record> {
         match &self.session {
             Session::Recording(tape) if tape.borrow().reversed => {
@@ -317,7 +325,7 @@ impl Torch {
         }
     }
 
-    /// Checks that a product took all of its record.
+    /// Checks that a product has asked for all layers of its record.
     pub(crate) fn finished(&self) -> Result<()> {
         match &self.session {
             Session::Replaying(replay) if replay.layer.get() < replay.recorded.layers.len() => {

@@ -7,12 +7,12 @@ use tch::{TchError, Tensor};
 
 use crate::tensor::Torch;
 
-/// A gather's table.
+/// The index table of a gather with J indices.
 #[derive(Debug)]
 pub(crate) struct Table {
-    /// `[J]`, 64-bit; 0 where nothing is taken.
+    /// The indices `[J]`, 64-bit; 0 where nothing is taken.
     pub(crate) indices: Tensor,
-    /// `[J]`: true where nothing is taken. `None`: everywhere something is.
+    /// A mask `[J]`, true where nothing is taken; `None` if something is taken everywhere.
     pub(crate) absent: Option<Tensor>,
 }
 

@@ -24,7 +24,7 @@ pub struct Torch {
     /// Whether images are uploaded with their channels next to each other.
     channels_last: bool,
     pub(crate) session: Session,
-    /// Which units of a card multiply; held as long as something computes.
+    /// The process's TF32 setting, which cannot change while a handle of it exists.
     #[allow(dead_code)]
     multiplier: Option<Arc<Multiplier>>,
 }
@@ -63,21 +63,21 @@ impl Torch {
     pub fn device(&self) -> Device {
         self.device
     }
-    /// An operand of a product, in the precision in which products are computed.
+    /// Converts an operand of a convolution or matrix product to the precision in which those are computed.
     pub(crate) fn operand(&self, x: &Tensor) -> Result<Tensor, TchError> {
         match self.precision.operands() {
             Some(kind) => x.f_to_kind(kind),
             None => Ok(x.shallow_clone()),
         }
     }
-    /// A product's result, in the precision of tensors.
+    /// Converts the result of a convolution or matrix product to the precision of tensors.
     pub(crate) fn result(&self, y: Tensor) -> Result<Tensor, TchError> {
         match self.precision.operands() {
             Some(_) => y.f_to_kind(self.precision.kind()),
             None => Ok(y),
         }
     }
-    /// a·b of matrices, or of as many as the axes before the last two have.
+    /// The matrix product a·b, for every index of the axes before the last two.
     pub(crate) fn product(&self, a: &Tensor, b: &Tensor) -> Result<Tensor, TchError> {
         self.result(self.operand(a)?.f_matmul(&self.operand(b)?)?)
     }
@@ -117,8 +117,8 @@ impl Torch {
         self.checked("upload", &[&images], laid_out).map(TorchTensor::owning)
     }
 
-    /// A tensor of the host on the device. On a card the copy is not waited for: it is made from memory that the driver
-    /// can read, which LibTorch keeps until the copy is made.
+    /// Copies a tensor from the host to the device. A copy to a card is not waited for: it reads pinned memory, which
+    /// LibTorch keeps until the copy is done.
     pub(crate) fn sent(&self, tensor: &Tensor) -> Result<Tensor, TchError> {
         let device = self.device.tch();
         match self.device {
@@ -139,7 +139,8 @@ impl Torch {
         if data.len() != shape.iter().product::<usize>() {
             return invalid(operation, format!("one with {} elements", data.len()), shape);
         }
-        // Numbers become shorter before they travel, longer after it.
+        // Doubles are rounded to single precision before the transfer, singles are widened after it: fewer bytes
+        // travel.
         let kind = self.precision.kind();
         let make = || -> Result<Tensor, TchError> {
             let mut tensor = Tensor::f_from_slice(data)?;
@@ -162,7 +163,7 @@ pub struct TorchTensor {
 }
 
 impl TorchTensor {
-    /// A tensor whose data belong to ATen's graph or to another tensor, perhaps.
+    /// A tensor whose data ATen's graph or another tensor may also use.
     pub(crate) fn sharing(tensor: Tensor) -> Self {
         Self { shape: shape_of(&tensor), tensor: Rc::new(tensor), users: None }
     }
@@ -174,7 +175,7 @@ impl TorchTensor {
     pub(crate) fn view(&self, tensor: Tensor) -> Self {
         Self { shape: shape_of(&tensor), tensor: Rc::new(tensor), users: self.users.clone() }
     }
-    /// Whether writing into the data is seen here only.
+    /// Whether no other tensor would see a write into the data.
     pub(crate) fn is_alone(&self) -> bool {
         self.users.as_ref().is_some_and(|users| Rc::strong_count(users) == 1)
     }
@@ -203,12 +204,12 @@ pub(crate) fn ints(shape: &[usize]) -> Vec<i64> {
     shape.iter().map(|&length| length as i64).collect()
 }
 
-/// An operand that the operation cannot take.
+/// The error of an operand whose shape the operation cannot take.
 pub(crate) fn invalid<T>(op: &'static str, expected: impl Into<String>, found: &[usize]) -> Result<T> {
     Err(Error::InvalidShape { op, expected: expected.into(), found: found.to_vec() })
 }
 
-/// Two operands that do not go together.
+/// The error of two operands whose shapes do not fit each other.
 pub(crate) fn mismatch<T>(op: &'static str, a: &TorchTensor, b: &TorchTensor) -> Result<T> {
     Err(Error::ShapeMismatch { op, lhs: a.shape().to_vec(), rhs: b.shape().to_vec() })
 }
