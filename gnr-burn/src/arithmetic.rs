@@ -1,4 +1,4 @@
-//! The operations that every backend must have, and the capabilities whose defaults do.
+//! The operations that every backend must have, and the capabilities that keep their defaults.
 
 use burn_backend::backend::AutodiffBackend;
 use gnr_nn::{Arithmetic, Attention, Linear, Loss, Result, Unary};
@@ -84,7 +84,7 @@ impl<B: AutodiffBackend> Arithmetic for Burn<B> {
         }
         Ok(run!(permute, [x], axes))
     }
-    /// A view where the indices follow each other; else a look-up.
+    /// Returns a slice if the indices are consecutive, else looks them up.
     fn gather(&self, x: &BurnTensor<B>, axis: usize, indices: &[Option<usize>]) -> Result<BurnTensor<B>> {
         let length = x.shape().get(axis).copied().unwrap_or(0);
         if length == 0 || indices.iter().flatten().any(|&i| i >= length) {

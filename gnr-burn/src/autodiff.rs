@@ -23,7 +23,7 @@ impl<B: AutodiffBackend> Burn<B> {
     ) -> Result<Vec<E>> {
         let data = read_sync(<Inner<B>>::float_into_data(values));
         let data = data.map_err(|error| self.failure("download", x, &error))?;
-        // Data of a card are read here, and not before.
+        // The data of a card are read only here, so this can fail too.
         data.try_into_vec_as::<E>()
             .map_err(|error| self.failure("download", x, &ExecutionError::with_context(error.to_string())))
     }

@@ -1,4 +1,4 @@
-//! What burn refused: operation, shape, place and burn's own words.
+//! Failures inside burn: operation, shape, place and burn's own words.
 
 use std::fmt;
 
@@ -9,7 +9,8 @@ use crate::tensor::{Burn, BurnTensor};
 
 /// A failure that burn's device reported.
 ///
-/// burn reports one where a result is read. An operation that cannot be begun is refused before burn sees it.
+/// burn reports failures where a result is read. Operands that do not fit an operation are refused before burn sees
+/// them.
 #[derive(Debug)]
 pub struct Failure {
     /// The operation that was asked for.
@@ -40,7 +41,7 @@ impl<B: AutodiffBackend> Burn<B> {
     ) -> Error {
         let (shape, place) = (of.shape().to_vec(), self.place());
         let said = error.to_string();
-        // What burn says of a device that is gone for good.
+        // burn uses these words for a device that is lost for good.
         let message = match said.contains("device is poisoned") {
             true => format!("the device was lost, with all that it held; start the program anew ({said})"),
             false => said,

@@ -1,24 +1,25 @@
 //! The gnr-nn backend on [burn](https://burn.dev) 0.22: networks written over `gnr_nn::Backend` run on any of burn's
 //! backends, with exact Hessian-vector products.
 //!
-//! burn differentiates once: `Autodiff<Autodiff<_>>` goes through arithmetic and panics in layers. `Burn` runs the
-//! network on dual numbers instead and goes back once, which is all that an exact product needs. `Burn<Flex>` computes
+//! burn differentiates once: `Autodiff<Autodiff<_>>` works for arithmetic and panics in layers. `Burn` runs the network
+//! on dual numbers instead, and then one reverse pass, which is all that an exact product needs. `Burn<Flex>` computes
 //! on every machine's CPU. With the feature `wgpu`, `Burn<Wgpu>` computes on graphics cards through Vulkan, in `f32`;
 //! it has been tried on Mesa's software driver. Another backend of burn is another type parameter.
 //!
-//! Training steps of existing burn modules are the crate `gnr-burn-train`'s.
+//! The crate `gnr-burn-train` makes training steps for existing burn modules.
 //!
 //! Everything here needs the feature `burn`; without it the crate is empty, so that the workspace builds without burn
 //! and with an older Rust.
 //!
-//! # What is not burn's own operation
-//! - ReLU6: burn's clamp has derivative 1 at 6, PyTorch's ReLU6 has 0 there. Composed of ReLU and a mask.
-//! - GELU: the derivative of burn's own is that of the tanh approximation on backends that do not override it. Composed
-//!   of the error function, whose derivative is exact on all of them.
-//! - The sigmoid in `f64`: burn's own computes in `f32` on backends that do not override it. Composed of tanh, right to
-//!   1e-16 of 1 and not of itself: below -37 it is 0.
-//! - Inner products on graphics cards: burn's wgpu backend loses terms of a sum of 100,000 doubles. Added on the host.
-//! - `sign` and `maximum`: burn's sign of NaN is 0; here NaN stays NaN.
+//! # Operations that are not burn's own
+//! - ReLU6 is composed of ReLU and a mask: burn's clamp has derivative 1 at 6, PyTorch's ReLU6 has 0 there.
+//! - GELU is composed of the error function, whose derivative is exact on all backends. On backends that do not
+//!   override burn's GELU, its derivative is that of the tanh approximation.
+//! - The sigmoid in `f64` is composed of tanh: burn's own computes in `f32` on backends that do not override it. The
+//!   absolute error is 1e-16, but the relative one is large for small values: below -37 the result is 0.
+//! - Inner products on graphics cards are added on the host: burn's wgpu backend loses terms of a sum of 100,000
+//!   doubles.
+//! - `sign` and `maximum` keep a NaN; burn's sign of NaN is 0.
 //! - Duals of normalisations, attention and the loss, layer and group norms are gnr-nn's compositions.
 //!
 //! BatchNorm over the ranks of a cluster is an error.

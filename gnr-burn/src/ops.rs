@@ -78,7 +78,8 @@ pub(crate) fn recip<T: Backend>(x: FloatTensor<T>) -> FloatTensor<T> {
     T::float_recip(x)
 }
 
-/// (1 + tanh(x/2))/2. burn's own sigmoid is in single precision on backends that do not override it.
+/// The logistic function; in double precision (1 + tanh(x/2))/2, because burn's own sigmoid computes in single
+/// precision on backends that do not override it.
 pub(crate) fn sigmoid<T: Backend>(x: FloatTensor<T>) -> FloatTensor<T> {
     match dtype::<T>(&x) {
         FloatDType::F64 => affine::<T>(T::float_tanh(affine::<T>(x, 0.5, 0.0)), 0.5, 0.5),
@@ -96,7 +97,7 @@ pub(crate) fn normal_cdf<T: Backend>(x: FloatTensor<T>) -> FloatTensor<T> {
     affine::<T>(erf, 0.5, 0.5)
 }
 
-/// x·Φ(x). The derivative of burn's own GELU is that of another function on backends that do not override it.
+/// x·Φ(x). On backends that do not override burn's GELU, its derivative is that of the tanh approximation.
 pub(crate) fn gelu<T: Backend>(x: FloatTensor<T>) -> FloatTensor<T> {
     T::float_mul(x.clone(), normal_cdf::<T>(x))
 }
@@ -105,7 +106,7 @@ pub(crate) fn matmul<T: Backend>(a: FloatTensor<T>, b: FloatTensor<T>) -> FloatT
     T::float_matmul(a, b)
 }
 
-/// Sums over axes, which stay as 1.
+/// Sums over axes, each of which keeps the length 1.
 pub(crate) fn sum<T: Backend>(x: FloatTensor<T>, axes: &[usize]) -> FloatTensor<T> {
     axes.iter().fold(x, |x, &axis| T::float_sum_dim(x, axis))
 }
@@ -146,7 +147,7 @@ pub(crate) fn gather<T: Backend>(
     let absent: Vec<bool> = indices.iter().map(Option::is_none).collect();
     let mut mask_shape = vec![1; picked_shape.len()];
     mask_shape[axis] = indices.len();
-    // Cards have no type of one bit: burn takes booleans in the device's own.
+    // Cards have no type of one bit, so the mask is converted to the device's type of booleans.
     let absent = TensorData::new(absent, mask_shape.as_slice()).convert_dtype(bools::<T>(&x).into());
     let mask = T::bool_from_data(absent, &x.device());
     T::float_mask_fill(picked, T::bool_expand(mask, shape(&picked_shape)), 0.0.into())
@@ -161,7 +162,7 @@ fn integers<T: Backend>(x: &FloatTensor<T>, indices: &[Option<usize>]) -> IntTen
     T::int_from_data(data, &device)
 }
 
-/// Maximum over an axis, which stays as 1; NaN where one is among the elements.
+/// Maximum over an axis, which keeps the length 1; NaN if one of the elements is.
 pub(crate) fn max<T: Backend>(x: FloatTensor<T>, axis: usize) -> FloatTensor<T> {
     T::float_max_dim(x, axis)
 }
@@ -171,7 +172,7 @@ pub(crate) fn scalar(x: f64) -> Scalar {
     x.into()
 }
 
-/// Where x is NaN.
+/// A mask of booleans, true where x is NaN.
 pub(crate) fn nan<T: Backend>(x: FloatTensor<T>) -> BoolTensor<T> {
     let bools = bools::<T>(&x);
     T::float_is_nan(x, bools)
@@ -198,7 +199,7 @@ pub(crate) fn maximum<T: Backend>(x: FloatTensor<T>, y: FloatTensor<T>) -> Float
     T::float_mask_where(larger, nan::<T>(y.clone()), y)
 }
 
-/// Σ x·y in the precision that the products are in, as a single element.
+/// Σ x·y as a single element; products and sum are computed in `dtype`.
 pub(crate) fn dot<T: Backend>(x: FloatTensor<T>, y: FloatTensor<T>, dtype: FloatDType) -> FloatTensor<T> {
     T::float_sum(T::float_mul(T::float_cast(x, dtype), T::float_cast(y, dtype)))
 }
@@ -219,7 +220,7 @@ pub(crate) fn max_pool2d<T: Backend>(x: FloatTensor<T>, spec: PoolSpec) -> Float
     T::max_pool2d(x, [spec.window; 2], [spec.stride; 2], [spec.padding; 2], [1, 1], false)
 }
 
-/// The maxima of x, and the elements of t where they are.
+/// The maxima of x, and the elements of t at their positions.
 pub(crate) fn max_pool2d_dual<T: Backend>(
     x: FloatTensor<T>,
     t: FloatTensor<T>,

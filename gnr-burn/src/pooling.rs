@@ -17,7 +17,7 @@ fn fits<B: AutodiffBackend>(op: &'static str, x: &BurnTensor<B>, spec: PoolSpec)
     Ok(())
 }
 
-/// [`fits`] for a maximum, whose window must not lie in the padding.
+/// Checks [`fits`], and that the padding is at most half of the window, so that no maximum is over padding alone.
 fn fits_maximum<B: AutodiffBackend>(x: &BurnTensor<B>, spec: PoolSpec) -> Result<()> {
     if spec.padding * 2 > spec.window {
         return Err(Error::Invalid(format!(

@@ -46,8 +46,8 @@ impl fmt::Display for Precision {
 /// A burn backend on one of its devices in one precision, as a `gnr_nn::Backend` with `gnr_nn::Autodiff`.
 ///
 /// Gradients come from burn's reverse mode, which differentiates once. Products run the model on dual numbers and then
-/// one reverse pass, so they are exact. What no variable takes part in is computed by burn's inner backend and leaves
-/// no trace in burn's graph.
+/// one reverse pass, so they are exact. Operations in which no variable takes part run on burn's inner backend and
+/// leave no trace in burn's graph.
 pub struct Burn<B: AutodiffBackend> {
     device: B::Device,
     precision: Precision,
@@ -66,7 +66,7 @@ impl<B: AutodiffBackend> Burn<B> {
     /// # Errors
     /// When the device does not compute in this precision.
     pub fn on(device: B::Device, precision: Precision) -> Result<Self> {
-        // A card that stores doubles says that it computes in them.
+        // A card that can only store doubles says that it also computes in them.
         #[cfg(feature = "wgpu")]
         if B::name(&device).contains(crate::vulkan::NAME) {
             crate::vulkan::single(precision)?;
@@ -138,7 +138,7 @@ pub struct BurnTensor<B: AutodiffBackend> {
     shape: Arc<[usize]>,
 }
 
-/// A tensor outside of burn's graph, or one that a variable takes part in.
+/// A tensor outside of burn's graph, or one that depends on a variable.
 enum Data<B: AutodiffBackend> {
     Plain(FloatTensor<B::InnerBackend>),
     Tracked(FloatTensor<B>),
@@ -150,12 +150,12 @@ impl<B: AutodiffBackend> BurnTensor<B> {
         let shape = tensor.shape().as_slice().into();
         Self { data: Data::Plain(tensor), shape }
     }
-    /// A tensor that a variable takes part in.
+    /// A tensor that depends on a variable.
     pub(crate) fn tracked(tensor: FloatTensor<B>) -> Self {
         let shape = tensor.shape().as_slice().into();
         Self { data: Data::Tracked(tensor), shape }
     }
-    /// Whether a variable takes part.
+    /// Whether the tensor depends on a variable.
     pub(crate) fn is_tracked(&self) -> bool {
         matches!(self.data, Data::Tracked(_))
     }
@@ -213,12 +213,12 @@ macro_rules! run {
 }
 pub(crate) use run;
 
-/// An operand that the operation cannot take.
+/// The error of an operand whose shape the operation cannot take.
 pub(crate) fn invalid<T>(op: &'static str, expected: impl Into<String>, found: &[usize]) -> Result<T> {
     Err(Error::InvalidShape { op, expected: expected.into(), found: found.to_vec() })
 }
 
-/// Two operands that do not go together.
+/// The error of two operands whose shapes do not fit each other.
 pub(crate) fn mismatch<T, B: AutodiffBackend>(
     op: &'static str,
     a: &BurnTensor<B>,

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-/// The library that programs load, which looks for drivers.
+/// The library of the Vulkan loader, which looks for drivers.
 const LOADER: &str = "libvulkan.so.1";
 
-/// Variables that replace the loader's own search for drivers.
+/// Environment variables that replace the loader's own search for drivers.
 const REPLACED: [&str; 2] = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
 
 /// Folders with a description of each driver.
@@ -17,7 +17,7 @@ const DESCRIPTIONS: [&str; 5] = [
     "/run/opengl-driver/share/vulkan/icd.d",
 ];
 
-/// What is missing on this machine.
+/// Says what is missing on this machine.
 pub(super) fn reason() -> String {
     let libraries: Vec<PathBuf> = std::env::var_os("LD_LIBRARY_PATH")
         .iter()

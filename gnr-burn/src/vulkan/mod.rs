@@ -20,14 +20,14 @@ use crate::tensor::{Burn, Precision};
 
 /// burn's backend on graphics cards with its reverse mode.
 ///
-/// The program opens Vulkan devices. wgpu's others (Metal, DirectX 12) are other devices of this type and have not been
-/// tried.
+/// The program opens Vulkan devices. Devices that wgpu reaches otherwise (Metal, DirectX 12) are also of this type, and
+/// have not been tried.
 pub type Wgpu = Autodiff<burn_wgpu::Wgpu>;
 
-/// What the names of burn's backends on graphics cards have in common.
+/// A part of the name of every burn backend on graphics cards.
 pub(crate) const NAME: &str = "wgpu";
 
-/// What an adapter computes with, in the order of preference.
+/// The kind of device of an adapter, in the order of preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A card with memory of its own.
@@ -60,23 +60,24 @@ impl Kind {
 pub struct Adapter {
     /// The device's name, as its driver gives it.
     pub name: String,
-    /// What it computes with.
+    /// The kind of device.
     pub kind: Kind,
     /// Name and version of the driver.
     pub driver: String,
-    /// Its address on the PCI bus, such as `0000:01:00.0`; empty where it has none.
+    /// The device's address on the PCI bus, such as `0000:01:00.0`; empty if it has none.
     pci: String,
     /// The adapter's name in burn.
     device: WgpuDeviceKind,
 }
 
-/// Whether a process has opened a device, which it does once, and what it found before.
+/// The adapters that were found, and the devices that this process has opened: each is opened once.
 struct Known {
     adapters: Vec<Adapter>,
     opened: Vec<WgpuDeviceKind>,
 }
 
-/// Held while Vulkan is asked for anything: its loader crashes when instances come and go on several threads at once.
+/// The lock is held while devices are listed or opened: Vulkan's loader crashes when instances come and go on several
+/// threads at once.
 static KNOWN: Mutex<Known> = Mutex::new(Known { adapters: Vec::new(), opened: Vec::new() });
 
 /// The devices that wgpu finds through Vulkan, software last. A device's place in the list is its number.
@@ -89,7 +90,7 @@ pub fn adapters() -> Result<Vec<Adapter>> {
     Ok(known.adapters.clone())
 }
 
-/// Asks wgpu, the first time.
+/// Lists the adapters, unless they are known already. Having none is an error.
 fn find(known: &mut Known) -> Result<()> {
     if known.adapters.is_empty() {
         let description = InstanceDescriptor {
@@ -103,8 +104,8 @@ fn find(known: &mut Known) -> Result<()> {
     if known.adapters.is_empty() { Err(Error::Invalid(missing::reason())) } else { Ok(()) }
 }
 
-/// The adapters in the order of their numbers. burn counts those of a kind in wgpu's order and knows one software
-/// device.
+/// The adapters in the order of their numbers. burn counts the adapters of each kind in wgpu's order, and knows one
+/// software device.
 fn numbered(found: impl Iterator<Item = AdapterInfo>) -> Vec<Adapter> {
     let mut counts = [0; 4];
     let mut next = |kind: Kind| {
@@ -159,8 +160,9 @@ fn open(index: usize) -> Result<WgpuDevice> {
     Ok(device)
 }
 
-/// Opens the device of this number. Bytes of its own memory, where burn or Linux tells (for AMD's cards); `None`
-/// elsewhere, because Vulkan's driver tells burn and wgpu does not.
+/// Opens the device of this number and returns the bytes of its own memory, if burn or Linux (for AMD's cards) reports
+/// them. Otherwise `None`: wgpu reports none, and burn reports Vulkan's figure only with its SPIR-V compiler, which
+/// this crate does not use.
 ///
 /// # Errors
 /// A number that no device has, or a device that cannot be opened, with the driver's words.
@@ -170,7 +172,7 @@ pub fn memory_bytes(index: usize) -> Result<Option<u64>> {
     Ok(told.or_else(|| of_system(Path::new("/sys/bus/pci/devices"), &pci)))
 }
 
-/// The memory that Linux's driver of AMD's cards tells of the card at this address.
+/// The bytes of memory that Linux's driver of AMD's cards reports for the card at this address.
 fn of_system(devices: &Path, pci: &str) -> Option<u64> {
     let address = Some(pci).filter(|pci| !pci.is_empty())?;
     std::fs::read_to_string(devices.join(address).join("mem_info_vram_total")).ok()?.trim().parse().ok()
