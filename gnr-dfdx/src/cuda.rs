@@ -1,7 +1,7 @@
 //! The backend on CUDA cards: which cards there are, and a device on one of them that is fit for training.
 //!
-//! dfdx panics where a card is not there, or where it cannot compile a kernel. What is known to be missing on machines
-//! is therefore looked for first, and told as an error.
+//! dfdx panics if a card is missing, or if it cannot compile a kernel. So this module first looks for all that is known
+//! to be missing on some machines, and returns an error.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -46,7 +46,7 @@ pub fn cards() -> Result<usize> {
     match result::init() {
         Ok(()) => {}
         Err(DriverError(Code::CUDA_ERROR_NO_DEVICE)) => return Ok(0),
-        // What the driver calls its codes cannot be asked of a driver that is not there.
+        // A driver that is missing cannot say what its codes are called, so this error has words of its own.
         Err(DriverError(Code::CUDA_ERROR_STUB_LIBRARY)) => {
             return Err(Error::Invalid(
                 "NVIDIA's driver, whose library is libcuda.so.1, cannot be loaded on this machine".into(),
@@ -82,7 +82,8 @@ where
         Ok(backend)
     }
 
-    /// Runs an operation whose kernel dfdx compiles when it is first asked for, as it does with others later.
+    /// Checks that dfdx can compile kernels, by an operation whose kernel it compiles at the first use, like others
+    /// later.
     fn reshapes(&self) -> Result<()> {
         let turned = || -> std::result::Result<(), CudaError> {
             let x: Tensor<(usize, usize), E, dfdx::prelude::Cuda> = self.device().try_zeros_like(&(2, 3))?;

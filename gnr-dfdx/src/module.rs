@@ -113,7 +113,7 @@ pub fn write_back<E: Dtype + Real, D: Device<E>, M: TensorCollection<E, D>>(
     Ok(())
 }
 
-/// dfdx's errors are `Debug` only.
+/// Turns an error of dfdx into one of ours. dfdx's errors are `Debug` only.
 fn device_error<Err: fmt::Debug>(error: Err) -> Error {
     Error::backend(format!("dfdx: {error:?}"))
 }
@@ -187,7 +187,7 @@ impl<E: Dtype, D: Device<E>> TensorVisitor<E, D> for ReadGradient<E, D> {
         tensor: &Tensor<S, E, D>,
     ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
         if options.do_gradient_update {
-            // One that the loss does not depend on has none yet.
+            // A tensor that the loss does not depend on has no gradient yet.
             self.gradients.try_alloc_for(tensor)?;
             append(&mut self.values, &self.gradients.get(tensor));
         }
@@ -246,7 +246,7 @@ impl<E: Dtype, D: Device<E>> TensorVisitor<E, D> for Write<'_, E> {
     }
 }
 
-/// Copies what is not trained: running statistics.
+/// Copies the tensors that are not trained: running statistics.
 struct CopyBuffers;
 
 impl<E: Dtype, D: Device<E>> TensorVisitor<E, D> for CopyBuffers {

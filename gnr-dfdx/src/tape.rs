@@ -7,7 +7,7 @@ use std::{cell::RefCell, rc::Rc};
 
 use dfdx::prelude::{Backward, Gradients, Merge, NoneTape, OwnedTape, PutTape, Rank0, Storage, Tape, Tensor};
 
-/// A handle of a session's tape, or of none (the default): operations on constants alone are then not recorded.
+/// A handle of a session's tape. The default is a handle of no tape: operations on constants alone are not recorded.
 pub(crate) struct SharedTape<E, D: Storage<E>>(Option<Rc<RefCell<OwnedTape<E, D>>>>);
 
 impl<E, D: Storage<E>> SharedTape<E, D> {
@@ -54,7 +54,7 @@ impl<E, D: Storage<E>> Merge<Self> for SharedTape<E, D> {
             (_, None) => self,
             (Some(a), Some(b)) if Rc::ptr_eq(a, b) => self,
             (Some(a), Some(b)) => {
-                // Tensors of two sessions in one operation: everything continues on the first one's tape.
+                // The operands are on the tapes of two sessions. Both tapes are merged into that of the first operand.
                 let (first, second) =
                     (std::mem::take(&mut *a.borrow_mut()), std::mem::take(&mut *b.borrow_mut()));
                 *a.borrow_mut() = first.merge(second);

@@ -16,7 +16,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
         *y = GenericTensor::new(flat.put_tape(SharedTape::default()), &y.shape);
     }
 
-    /// `to[0]` where x < `at[0]`, `to[1]` where x > `at[1]`, x elsewhere (where it is NaN too).
+    /// Returns `to[0]` where x < `at[0]`, `to[1]` where x > `at[1]`, and x elsewhere. A NaN stays NaN.
     fn bounded(
         &self,
         x: Tensor<(usize,), E, D>,
@@ -143,7 +143,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Autodiff for Generic<E, D> {
     fn maximum(&self, z: &mut GenericTensor<E, D>, x: &GenericTensor<E, D>) -> Result<()> {
         same_shape("maximum", z, x)?;
         let (a, b) = (z.values(), x.values());
-        // dfdx's maximum would hide a NaN: where z is one, it stays.
+        // dfdx's maximum would hide a NaN: where z is NaN, and so z ≠ z, z stays.
         let number = a.try_eq(&a).map_err(library)?;
         let larger = a.try_gt(&b).map_err(library)?;
         let other = number.try_choose(b, a.clone()).map_err(library)?;

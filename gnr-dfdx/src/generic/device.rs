@@ -1,4 +1,4 @@
-//! The one place where devices differ: how one is made ready, and what it has a kernel of its own for.
+//! The differences between devices: how each is prepared, and which operations it has a kernel of its own for.
 
 use dfdx::prelude::{Cpu, Device, Dtype};
 use gnr_nn::{Conv2dSpec, Result, composed};
@@ -8,7 +8,7 @@ use super::{Generic, GenericTensor};
 
 /// A dfdx device that [`Generic`] runs on. The defaults are public dfdx operations; a new device is one line.
 pub trait DeviceOps<E: Dtype + Float>: Device<E> {
-    /// Makes a new device ready; by default it is.
+    /// Prepares a new device. The default does nothing.
     fn prepare(&self) {}
 
     /// See [`Convolution::conv2d`](gnr_nn::Convolution::conv2d); by default windows (gather) and a matrix product.
@@ -32,11 +32,11 @@ impl<E: Dtype + Float> DeviceOps<E> for dfdx::prelude::Cuda
 where
     dfdx::prelude::Cuda: Device<E>,
 {
-    /// Keeps the memory that tensors leave for tensors of equal size: a step asks the driver for none that the step
-    /// before had.
+    /// Keeps the memory of dropped tensors for new ones of equal size. So a step does not ask the driver for memory
+    /// that the step before had.
     fn prepare(&self) {
         use dfdx::prelude::Cache as _;
-        // It is a switch, and cannot fail.
+        // `enable_cache` is a switch, and cannot fail.
         self.enable_cache();
     }
 }

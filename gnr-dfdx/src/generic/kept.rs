@@ -1,4 +1,4 @@
-//! What stays on the device from one step to the next, so that it is not sent again: constants and index tables.
+//! Data that stay on the device from one step to the next, so that they are not sent again: constants and index tables.
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -12,11 +12,11 @@ use num_traits::Float;
 
 use super::{DeviceOps, Generic, library};
 
-/// A gather's table.
+/// The index table of a gather.
 pub(super) struct Table<E: Dtype, D: Storage<E> + Storage<usize>> {
     /// The indices; 0 where nothing is taken.
     pub(super) indices: Tensor<(usize,), usize, D>,
-    /// 0 where nothing is taken, else 1. `None`: something is taken everywhere.
+    /// A mask: 0 where nothing is taken, else 1. `None` if something is taken everywhere.
     pub(super) present: Option<Tensor<(usize,), E, D>>,
 }
 

@@ -1,9 +1,10 @@
-//! Any dfdx device through dfdx's public operations only: what CUDA runs, and what the CPU runs in tests.
+//! The backend on any dfdx device, through dfdx's public operations only. CUDA runs this code, and the CPU runs it in
+//! tests.
 //!
 //! A tensor is a flat dfdx tensor and a run-time shape; each operation recovers the ranks that dfdx wants at compile
 //! time (three axes around the one in question). Everything beyond the primitives is gnr-nn's composition, so an exact
-//! Hessian-vector product needs nothing more. Slower than the engine of `gnr-cpu` on a CPU, by a factor of about
-//! twenty.
+//! Hessian-vector product needs nothing more. On a CPU, this backend is about twenty times slower than the engine of
+//! `gnr-cpu`.
 
 mod autodiff;
 mod device;
@@ -36,7 +37,7 @@ type Taped<S, E, D> = Tensor<S, E, D, SharedTape<E, D>>;
 pub struct Generic<E: Dtype, D: Storage<E> + Storage<usize> = Cpu> {
     device: D,
     tape: SharedTape<E, D>,
-    /// Shared by all handles.
+    /// Constants and index tables on the device, shared by all handles.
     kept: Rc<Kept<E, D>>,
 }
 
@@ -44,7 +45,7 @@ pub struct Generic<E: Dtype, D: Storage<E> + Storage<usize> = Cpu> {
 pub struct GenericTensor<E: Dtype, D: Storage<E> = Cpu> {
     flat: Taped<(usize,), E, D>,
     shape: Rc<[usize]>,
-    /// Which tensor it is to dfdx, which refuses one tensor as both operands of an operation.
+    /// The tensor's identity in dfdx, which refuses one tensor as both operands of an operation.
     identity: Rc<()>,
 }
 
@@ -104,7 +105,7 @@ impl<E: Dtype, D: Storage<E>> fmt::Debug for GenericTensor<E, D> {
     }
 }
 
-/// dfdx's device errors are `Debug` only.
+/// Turns an error of dfdx into one of ours. dfdx's device errors are `Debug` only.
 fn library(error: impl fmt::Debug) -> Error {
     Error::Library(format!("dfdx: {error:?}").into())
 }
@@ -132,7 +133,7 @@ fn same_shape<E: Dtype, D: Storage<E>>(
 }
 
 impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
-    /// A dfdx tensor of any rank as ours.
+    /// Turns a dfdx tensor of any rank into one of ours, with this `shape`.
     fn wrap<S: Shape>(&self, x: Taped<S, E, D>, shape: &[usize]) -> Result<GenericTensor<E, D>> {
         use dfdx::prelude::ReshapeTo;
         let len: usize = shape.iter().product();

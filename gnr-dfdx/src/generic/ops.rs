@@ -12,7 +12,7 @@ use num_traits::Float;
 use super::{DeviceOps, Generic, GenericTensor, Taped, check_len, library, same_shape};
 use crate::tape::SharedTape;
 
-/// Sums longer than this are cut into rows first: dfdx adds one after the other.
+/// Sums longer than this are cut into rows first, because dfdx adds the elements of a sum one after the other.
 const LONG: usize = 64;
 
 /// The shape as (product before, length, product after) an axis.
@@ -43,12 +43,12 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
         Ok(GenericTensor::new(flat.put_tape(SharedTape::default()), shape))
     }
 
-    /// The values as a tensor that dfdx does not know.
+    /// Copies the values to a tensor with an identity of its own.
     pub(super) fn renewed(&self, x: &GenericTensor<E, D>) -> Result<Tensor<(usize,), E, D>> {
         x.values().try_mul(E::one()).map_err(library)
     }
 
-    /// The second operand, copied when it is the first one again: dfdx refuses one tensor as both operands.
+    /// Returns the second operand, copied if it is also the first: dfdx refuses one tensor as both operands.
     fn other(&self, a: &GenericTensor<E, D>, b: &GenericTensor<E, D>) -> Result<Taped<(usize,), E, D>> {
         let same = Rc::ptr_eq(&a.identity, &b.identity);
         if same { b.taped().try_mul(E::one()).map_err(library) } else { Ok(b.taped()) }
@@ -216,7 +216,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
             let moved = now.remove(j);
             now.insert(i, moved);
             if b == 1 && c == 1 {
-                // dfdx would keep its identity.
+                // With both blocks of length 1, dfdx would return the same tensor: the identity stays too.
                 y = GenericTensor { shape: shape.into(), ..y };
                 continue;
             }

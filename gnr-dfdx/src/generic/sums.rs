@@ -15,8 +15,8 @@ const ROW: usize = 64;
 const SHORT: usize = 8 * ROW;
 
 impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
-    /// Σₖ ⟨xₖ, yₖ⟩ for each y. The device adds rows of [`ROW`] elements, and rows of their sums, until vectors are
-    /// [`SHORT`]; these come to the host together.
+    /// Σₖ ⟨xₖ, yₖ⟩ for each y. The device adds rows of [`ROW`] elements, then rows of these sums, until at
+    /// most [`SHORT`] elements are left. The remaining vectors of all products come to the host in one transfer.
     pub(super) fn inner_products(
         &self,
         x: &[GenericTensor<E, D>],
@@ -41,7 +41,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
         Ok(lengths.into_iter().map(|len| numbers.by_ref().take(len).sum()).collect())
     }
 
-    /// Replaces a tensor by short ones whose elements have the same sum.
+    /// Adds short tensors to `pieces` whose elements have the same sum as those of x.
     fn shorten(mut x: Flat<E, D>, pieces: &mut Vec<Flat<E, D>>) -> Result<()> {
         while x.shape().0 > SHORT {
             let len = x.shape().0;
@@ -57,11 +57,12 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Generic<E, D> {
         Ok(())
     }
 
-    /// The pieces one after another; `None`: there are none.
+    /// Concatenates the pieces; `None` if there are none.
     #[expect(deprecated, reason = "its successor compiles and runs a kernel where this copies")]
     fn together(mut pieces: Vec<Flat<E, D>>) -> Result<Option<Flat<E, D>>> {
         use dfdx::prelude::TryConcat as _;
-        // Neighbours first: a piece is copied as often as the number of pieces can be halved.
+        // Neighbours are joined in rounds, so a piece is copied at most log₂ of the number of pieces times, rounded
+        // up.
         while pieces.len() > 1 {
             let mut longer = Vec::with_capacity(pieces.len().div_ceil(2));
             let mut rest = pieces.into_iter();
