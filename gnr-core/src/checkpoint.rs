@@ -172,7 +172,7 @@ impl<V> StateSink<V> for PrefixedSink<'_, V> {
     }
 }
 
-/// The source of what a [`PrefixedSink`] stored.
+/// A source that gives back the leaves that a [`PrefixedSink`] stored for member `i`.
 pub(crate) struct PrefixedSource<'a, V> {
     index: usize,
     inner: &'a mut dyn StateSource<V>,

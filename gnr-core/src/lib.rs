@@ -8,7 +8,7 @@
 //! - **optimisers** that move θ along it: [`Sgd`], [`Adam`], [`AdamW`], the others of [`optimizer`], and [`Grouped`]
 //!   for parameter groups;
 //! - **schedules**, pure functions of the step;
-//! - **averages** of the points passed through, beside training: [`Ema`], [`Swa`];
+//! - **averages** of the points that training passes through: [`Ema`], [`Swa`];
 //!
 //! into a [`Method`], whose [`step`](Method::step) is one iteration of training. [`adapter`] makes oracles of oracles
 //! (finite-difference products, micro-batches, counting), and [`measure`] tells how sharp a point is.

@@ -56,8 +56,8 @@ pub struct Method<R, P, S> {
     pub clip: Clip,
 }
 
-/// Measurements of a step. After [`Method::step_groups`] each number is that of the groups' mean, except for the
-/// penalties, which are means of the groups' own.
+/// Measurements of a step. After [`Method::step_groups`] the loss is the mean of the groups' losses, and the norms are
+/// those of the mean gradient and the mean direction. The penalties are means of the groups' penalties.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepReport {
     /// L̂(θ_t) before the step.
@@ -78,7 +78,7 @@ impl<R, P, S: Schedule> Method<R, P, S> {
     /// # Errors
     /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) for a learning rate that is negative or
     /// not finite; the errors of the oracle, the regularisers and the optimiser. θ is unchanged unless the optimiser
-    /// itself failed, and the regularisers remember what they did before the step.
+    /// itself failed, and the state of the regularisers is that before the step.
     pub fn step<O>(&mut self, t: u64, theta: &mut O::Vector, oracle: &mut O) -> Result<StepReport>
     where
         O: GradOracle,
@@ -102,8 +102,8 @@ impl<R, P, S: Schedule> Method<R, P, S> {
     ///
     /// Each group is perturbed along its own gradient, as where every device of a data-parallel run perturbs its share
     /// of the batch. SAM and GNR of groups of m examples ("m-sharpness") have another objective than those of the
-    /// batch. Without regularisers, and where L̂ does not depend on its batch as a whole (BatchNorm), the step is that
-    /// on the batch. With one group it is [`step`](Self::step), bit for bit.
+    /// batch. Without regularisers, and where L̂ does not depend on its batch as a whole (BatchNorm), the step equals
+    /// that on the batch. With one group it is [`step`](Self::step), bit for bit.
     ///
     /// Each group has its [`Pass::Commit`] evaluation, in turn: running statistics move once a group, as those of
     /// micro-batches do. A regulariser on a sample ([`OnSample`](crate::OnSample)) takes equal positions of each group.
@@ -154,8 +154,8 @@ impl<R, P, S: Schedule> Method<R, P, S> {
         self.regularizer.end_step(if stepped.is_ok() { Ending::Moved } else { Ending::Failed });
     }
 
-    /// Makes step `t` over the groups of all ranks, as [`step_groups`](Self::step_groups): `groups` are this rank's, of
-    /// as many examples as its share.
+    /// Makes step `t` over the groups of all ranks, as [`step_groups`](Self::step_groups): `groups` are those of this
+    /// rank, and together have as many examples as the rank's share.
     ///
     /// Every rank perturbs its own groups. The mean of the directions over the ranks is clipped and followed by each
     /// rank, to the same bits. With one group a rank this equals `step_groups` of one process with as many groups, to

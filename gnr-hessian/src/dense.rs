@@ -1,8 +1,8 @@
 //! All eigenpairs of a small dense symmetric matrix: the projected problems of the iterations, and tests.
 //!
 //! Householder reduction to tridiagonal form and implicit QL, the EISPACK pair `tred2`/`tql2`: backward stable, O(n³),
-//! no dependency. A linear-algebra crate would cost more to compile than the rest of this crate, for matrices of a few
-//! hundred rows beside which a single product with a network's Hessian takes longer.
+//! no dependency. A linear-algebra crate would take longer to compile than the rest of this crate. The matrices have a
+//! few hundred rows; a single product with a network's Hessian takes longer than their eigenpairs.
 
 /// A dense square matrix, row-major.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,11 +12,11 @@ pub struct Square {
 }
 
 impl Square {
-    /// n × n zeros.
+    /// The n × n matrix of zeros.
     pub fn zeros(n: usize) -> Self {
         Self { n, entries: vec![0.0; n * n] }
     }
-    /// From row-major entries; `None` unless their number is a square.
+    /// Makes a matrix from row-major entries; `None` unless their number is a square.
     pub fn from_entries(entries: Vec<f64>) -> Option<Self> {
         let n = entries.len().isqrt();
         (n * n == entries.len()).then_some(Self { n, entries })
@@ -37,15 +37,15 @@ impl Square {
     pub fn entries(&self) -> &[f64] {
         &self.entries
     }
-    /// Entry (i, j).
+    /// The entry (i, j).
     pub fn get(&self, i: usize, j: usize) -> f64 {
         self.entries[i * self.n + j]
     }
-    /// Entry (i, j), to be written.
+    /// The entry (i, j), for writing.
     pub fn at(&mut self, i: usize, j: usize) -> &mut f64 {
         &mut self.entries[i * self.n + j]
     }
-    /// The leading part of an m × m matrix that is zero elsewhere.
+    /// The m × m matrix (m ≥ n) whose leading block is this matrix, with zeros elsewhere.
     pub fn grown(&self, m: usize) -> Self {
         let mut grown = Self::zeros(m);
         for (i, row) in self.entries.chunks(self.n.max(1)).enumerate() {
@@ -53,18 +53,18 @@ impl Square {
         }
         grown
     }
-    /// Σ of the diagonal.
+    /// The sum of the diagonal.
     pub fn trace(&self) -> f64 {
         (0..self.n).map(|i| self.get(i, i)).sum()
     }
 }
 
-/// A = Σ λᵢ uᵢuᵢᵀ.
+/// The eigenpairs of a symmetric matrix A = Σ λᵢ uᵢuᵢᵀ.
 #[derive(Clone, Debug)]
 pub struct Eigh {
     /// Eigenvalues λᵢ, ascending.
     pub values: Vec<f64>,
-    /// uᵢ, of norm 1 and orthogonal to each other, in the order of the values.
+    /// Eigenvectors uᵢ of norm 1 and orthogonal to each other, in the order of the values.
     pub vectors: Vec<Vec<f64>>,
 }
 
@@ -90,7 +90,7 @@ pub fn eigh(a: &Square) -> Eigh {
     Eigh { values, vectors }
 }
 
-/// A = V·tridiagonal(d, e)·Vᵀ.
+/// Reduces the symmetric matrix A in `v` to A = V·tridiagonal(d, e)·Vᵀ, and leaves V in `v`.
 fn tridiagonalise(v: &mut [Vec<f64>], d: &mut [f64], e: &mut [f64]) {
     let n = d.len();
     for j in 0..n {
@@ -176,7 +176,7 @@ fn tridiagonalise(v: &mut [Vec<f64>], d: &mut [f64], e: &mut [f64]) {
     e[0] = 0.0;
 }
 
-/// Diagonalises tridiagonal(d, e), turning V along.
+/// Diagonalises tridiagonal(d, e), and applies the rotations to the columns of V.
 fn implicit_ql(v: &mut [Vec<f64>], d: &mut [f64], e: &mut [f64]) {
     let n = d.len();
     e.rotate_left(1);

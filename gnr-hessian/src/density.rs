@@ -8,16 +8,16 @@ use std::ops::ControlFlow;
 /// Options of [`spectral_density`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DensityOptions {
-    /// Independent start vectors. Default 10.
+    /// Number of independent start vectors; default 10.
     pub starts: usize,
-    /// Lanczos steps from each. Default 100.
+    /// Number of Lanczos steps from each start; default 100.
     pub steps: usize,
-    /// Of the start vectors. Default Rademacher.
+    /// Distribution of the start vectors; default Rademacher.
     pub distribution: Distribution,
-    /// Starts that go in step, so that products are made several at once. Default 1; each needs its own basis of
-    /// `steps` vectors.
+    /// Number of starts that advance together, so that several products are made at once; default 1. Each needs its own
+    /// basis of `steps` vectors.
     pub at_once: usize,
-    /// How the basis is kept orthogonal; default full.
+    /// The reorthogonalisation of the basis; default full.
     pub reorthogonalization: Reorthogonalization,
 }
 
@@ -36,18 +36,19 @@ impl Default for DensityOptions {
 /// Quadrature nodes and weights of one start: ⟨v, f(H)v⟩/‖v‖² ≈ Σ wₖ f(θₖ), Σ wₖ = 1.
 pub type Quadrature = Vec<(f64, f64)>;
 
-/// ρ(λ) = (1/d) Σ δ(λ − λᵢ) of an operator, as quadratures of several starts.
+/// The spectral density ρ(λ) = (1/d) Σ δ(λ − λᵢ) of an operator, as quadratures of several starts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SpectralDensity {
     /// The dimension d.
     pub dim: usize,
-    /// One for each finished start.
+    /// The quadrature of each finished start.
     pub quadratures: Vec<Quadrature>,
-    /// Matvecs spent on these.
+    /// Number of matvecs spent on these quadratures.
     pub num_matvecs: usize,
 }
 
-/// A density under way: what is finished, and the states of the starts that go in step now. Save it to go on later.
+/// A density under way: the quadratures of finished starts, and the states of the starts that advance together now. A
+/// saved state can be continued later.
 #[derive(Clone, Debug)]
 pub struct DensityState<V> {
     /// Quadratures of finished starts.
@@ -68,8 +69,8 @@ impl<V> DensityState<V> {
     }
 }
 
-/// Runs Lanczos' process from [`starts`](DensityOptions::starts) random vectors; true when all are finished, false when
-/// the observer broke. Start k is probe k.
+/// Runs Lanczos' process from [`starts`](DensityOptions::starts) random vectors. Returns true when all starts are
+/// finished, false when the observer broke. Start k is probe k.
 ///
 /// Each start's quadrature is exact for polynomials of degree 2·steps − 1; the mean over starts is an unbiased estimate
 /// of their trace, so of every smooth functional of the density. A start whose Krylov space ends early is exact.
@@ -136,14 +137,14 @@ pub fn spectral_density<A: SymmetricOperator>(
 }
 
 impl SpectralDensity {
-    /// Smallest and largest node.
+    /// The smallest and the largest node; `None` without a finished start.
     pub fn range(&self) -> Option<(f64, f64)> {
         let nodes = || self.quadratures.iter().flatten().map(|(node, _)| *node);
         let (low, high) = (nodes().reduce(f64::min)?, nodes().reduce(f64::max)?);
         Some((low, high))
     }
 
-    /// (1/d) tr f(H) of each start; their mean estimates it.
+    /// The estimate of (1/d)·tr f(H) from each start. Their mean is the estimate from all starts.
     pub fn functional(&self, f: impl Fn(f64) -> f64) -> Vec<f64> {
         (self.quadratures.iter())
             .map(|quadrature| quadrature.iter().map(|(node, weight)| weight * f(*node)).sum())

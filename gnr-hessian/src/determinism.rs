@@ -3,12 +3,12 @@
 use crate::{Error, Result, SymmetricOperator};
 use gnr_core::Vector;
 
-/// What [`determinism_check`] measured.
+/// The measurements of [`determinism_check`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Determinism {
     /// ‖(Hu)₁ − (Hu)₂‖/‖Hu‖ of two products with the same vector (0 where Hu = 0).
     pub repeat: f64,
-    /// |⟨u, Hv⟩ − ⟨v, Hu⟩|/max(‖u‖‖Hv‖, ‖v‖‖Hu‖) (0 where that is 0).
+    /// |⟨u, Hv⟩ − ⟨v, Hu⟩|/max(‖u‖‖Hv‖, ‖v‖‖Hu‖) (0 where the denominator is 0).
     pub asymmetry: f64,
 }
 

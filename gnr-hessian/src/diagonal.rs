@@ -7,19 +7,19 @@ use std::ops::ControlFlow;
 /// An estimated diagonal.
 #[derive(Clone, Debug)]
 pub struct DiagonalEstimate<V> {
-    /// Mean of v ⊙ Hv: unbiased.
+    /// The mean of v ⊙ Hv, an unbiased estimate of the diagonal.
     pub mean: V,
-    /// Mean of (Hv) ⊙ (Hv): with mean², the variance of each entry, Σ_{j≠i} hᵢⱼ² in expectation;
-    /// (square − mean²)/(n − 1) is the squared standard error of the mean.
+    /// The mean of (Hv) ⊙ (Hv). square − mean² is the variance of each entry of a sample, which is Σ_{j≠i}
+    /// hᵢⱼ² in expectation. (square − mean²)/(n − 1) is the squared standard error of the mean.
     pub square: V,
-    /// ⟨v, Hv⟩ of each product: samples of the trace.
+    /// The form ⟨v, Hv⟩ of each product: samples of the trace.
     pub samples: Vec<f64>,
     /// Number n of matvecs.
     pub num_matvecs: usize,
 }
 
-/// hᵢᵢ = E vᵢ(Hv)ᵢ for v of random signs, from `num_matvecs` of them, `block` products at once; the observer hears the
-/// number made so far and may end it.
+/// Estimates the diagonal hᵢᵢ = E vᵢ(Hv)ᵢ from `num_matvecs` vectors v of random signs, with `block` products
+/// at once. After each block the observer gets the number of products so far, and may break.
 ///
 /// # Errors
 /// The errors of the operator.

@@ -1,4 +1,4 @@
-//! What can go wrong around a linear operator.
+//! Errors of linear operators and of the algorithms that use them.
 
 /// The result of every fallible operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -13,21 +13,21 @@ pub enum Error {
     /// A start vector without a part that the algorithm could use.
     #[error("start vector {index} is zero, or lies in the span of the {index} eigenvectors found before it")]
     DegenerateStart {
-        /// Which start vector, from 0.
+        /// The index of the start vector, from 0.
         index: usize,
     },
     /// Fewer start vectors than eigenpairs asked for.
     #[error("{expected} eigenpairs need as many start vectors; there were {found}")]
     MissingStart {
-        /// Eigenpairs asked for.
+        /// Number of eigenpairs asked for.
         expected: usize,
-        /// Start vectors given.
+        /// Number of start vectors given.
         found: usize,
     },
     /// More eigenpairs asked for than there are.
     #[error("{asked} eigenpairs of an operator of dimension {dim}")]
     TooManyEigenpairs {
-        /// Eigenpairs asked for.
+        /// Number of eigenpairs asked for.
         asked: usize,
         /// The operator's dimension.
         dim: usize,
@@ -46,12 +46,12 @@ pub enum Error {
         "two products with the same vector differ by {difference:e} (of norm {norm:e}): the operator is not deterministic"
     )]
     NotDeterministic {
-        /// ‖(Hv)₁ − (Hv)₂‖.
+        /// The norm ‖(Hv)₁ − (Hv)₂‖ of the difference.
         difference: f64,
         /// The norm ‖Hv‖.
         norm: f64,
     },
-    /// ⟨u, Hv⟩ and ⟨v, Hu⟩ differ.
+    /// The forms ⟨u, Hv⟩ and ⟨v, Hu⟩ differ: the operator is not symmetric.
     #[error("⟨u, Hv⟩ = {left} but ⟨v, Hu⟩ = {right}: the operator is not symmetric within {allowed:e}")]
     NotSymmetric {
         /// The form ⟨u, Hv⟩.

@@ -1,13 +1,13 @@
-//! Confidence intervals of means, and when a sequence of them may stop.
+//! Confidence intervals of means, and a rule for when a growing sample is large enough.
 
 use crate::{Error, Result};
 
-/// A mean and what a sample says about it.
+/// The mean of a sample with its confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
     /// The sample's mean.
     pub mean: f64,
-    /// s/√n; NaN for fewer than two values.
+    /// The standard error s/√n; NaN for fewer than three values.
     pub standard_error: f64,
     /// Lower end of the interval.
     pub low: f64,
@@ -17,10 +17,10 @@ pub struct Interval {
 
 /// The interval of a mean at a confidence level: Student's t with Hall's correction for skewness.
 ///
-/// Estimates of vᵀHv are skewed like χ² where few eigenvalues dominate, and the plain t interval then lies too low too
-/// often. Hall's monotone transformation g(T) = T + γT²/(3√n) + γ²T³/(27n) + γ/(6√n), γ the sample's skewness, is
-/// closer to normal; its inverse at the quantiles of Student's t gives the ends. Without skewness it is the t interval.
-/// Fewer than three values, or equal ones, give (−∞, ∞) and a point respectively.
+/// Estimates of vᵀHv are skewed like χ² where few eigenvalues dominate, and the plain t interval then lies too low
+/// too often. Hall's monotone transformation g(T) = T + γT²/(3√n) + γ²T³/(27n) + γ/(6√n), γ the sample's
+/// skewness, is closer to normal; its inverse at the quantiles of Student's t gives the ends. Without skewness it is
+/// the t interval. Fewer than three values give (−∞, ∞); three or more equal values give a point.
 ///
 /// # References
 /// Hall, "On the removal of skewness by transformation", J. R. Statist. Soc. B 54, 1992.
@@ -37,7 +37,7 @@ pub fn mean_interval(sample: &[f64], confidence: f64) -> Interval {
     if variance <= 0.0 {
         return Interval { mean, standard_error, low: mean, high: mean };
     }
-    // Bias-corrected, as the third cumulant of a small sample is too small.
+    // The skewness is corrected for bias, because the third cumulant of a small sample is too small.
     let skewness = moment(3) / variance.powf(1.5) * (n * (n - 1.0)).sqrt() / (n - 2.0);
     let a = skewness / n.sqrt();
     let inverse = |q: f64| {
@@ -51,13 +51,13 @@ pub fn mean_interval(sample: &[f64], confidence: f64) -> Interval {
     }
 }
 
-/// t with P(|T| ≤ t) = `confidence` for Student's distribution with `df` degrees of freedom, by bisection of the exact
-/// series.
+/// The quantile t with P(|T| ≤ t) = `confidence` for Student's distribution with `df` degrees of freedom, by
+/// bisection of the exact series.
 ///
 /// # References
 /// Abramowitz and Stegun, 26.7.3 and 26.7.4.
 pub fn student_t_quantile(confidence: f64, df: usize) -> f64 {
-    // Beyond, it changes by less than 3e-4.
+    // Beyond 10,000 degrees of freedom the quantile changes by less than 3e-4.
     let df = df.clamp(1, 10_000);
     let (mut low, mut high) = (0.0_f64, 1.0_f64);
     while student_t_within(high, df) < confidence && high < 1e12 {
@@ -74,7 +74,7 @@ pub fn student_t_quantile(confidence: f64, df: usize) -> f64 {
     f64::midpoint(low, high)
 }
 
-/// P(|T| ≤ t) for Student's distribution with `df` ≥ 1 degrees of freedom, by the exact series.
+/// The probability P(|T| ≤ t) for Student's distribution with `df` ≥ 1 degrees of freedom, by the exact series.
 ///
 /// # Cost
 /// df/2 terms.
@@ -95,7 +95,7 @@ pub fn student_t_within(t: f64, df: usize) -> f64 {
     if df % 2 == 1 { std::f64::consts::FRAC_2_PI * (theta + sin * sum) } else { sin * sum }
 }
 
-/// When a growing sample is enough.
+/// The rule for when a growing sample is large enough.
 ///
 /// Looking at an interval again and again and stopping at the first narrow one is not sound: it stops where the sample
 /// happens to be narrow. Here the looks are few, at geometrically growing sizes, and look k spends α/(k(k+1)) of the
@@ -109,7 +109,7 @@ pub struct Stopping {
     pub confidence: f64,
     /// Size of the sample at the first look. Default 16.
     pub min_samples: usize,
-    /// Most samples; default 100.
+    /// The largest size of the sample; default 100.
     pub max_samples: usize,
 }
 
@@ -134,7 +134,8 @@ impl Stopping {
         )))
     }
 
-    /// Sizes of the sample at which one looks, with the confidence of each look. The last is the maximum.
+    /// The sizes of the sample at which the interval is looked at, with the confidence of each look. The last size is
+    /// the maximum.
     pub fn looks(&self) -> Vec<(usize, f64)> {
         let alpha = 1.0 - self.confidence;
         if self.tolerance.is_none() {

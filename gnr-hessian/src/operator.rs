@@ -1,24 +1,24 @@
-//! The only thing this crate knows about a Hessian: it is a symmetric linear operator.
+//! A Hessian as a symmetric linear operator, which is all that this crate knows about it.
 
 use crate::Result;
 use gnr_core::{Evaluation, HvpOracle, Use, Vector};
 
 /// A symmetric linear operator on ℝᵈ.
 pub trait SymmetricOperator {
-    /// Where its operands live.
+    /// The type of the vectors that the operator multiplies.
     type Vector: Vector;
     /// The dimension d.
     fn dim(&self) -> usize;
-    /// H·v.
+    /// Multiplies v with the operator: H·v.
     ///
     /// # Errors
     /// A dimension mismatch, or a failure of what computes the product.
     fn matvec(&mut self, v: &Self::Vector) -> Result<Self::Vector>;
-    /// H·v for several vectors, in order. Worth calling where operands share work: a data set that is evaluated once
-    /// for all of them.
+    /// Multiplies each of several vectors, in order. An operator may share work between them, such as one evaluation of
+    /// a data set.
     ///
     /// # Errors
-    /// As [`matvec`](Self::matvec).
+    /// The errors of [`matvec`](Self::matvec).
     fn matvec_block(&mut self, vs: &[Self::Vector]) -> Result<Vec<Self::Vector>> {
         vs.iter().map(|v| self.matvec(v)).collect()
     }
@@ -37,9 +37,10 @@ impl<A: SymmetricOperator + ?Sized> SymmetricOperator for &mut A {
     }
 }
 
-/// ∇²L̂ at one evaluated point of an oracle, or what its products stand for: of an oracle whose products are
-/// [`Products::GaussNewton`](gnr_core::Products::GaussNewton) the generalised Gauss–Newton matrix, which is positive
-/// semi-definite for convex losses and the Fisher information matrix for softmax with cross-entropy.
+/// The Hessian ∇²L̂ at one evaluated point of an oracle, or the matrix that the oracle multiplies with in its
+/// place. With [`Products::GaussNewton`](gnr_core::Products::GaussNewton) this is the generalised Gauss–Newton
+/// matrix. It is positive semi-definite for convex losses, and the Fisher information matrix for softmax with
+/// cross-entropy.
 ///
 /// Evaluate the point with the [`order`](gnr_core::Products::order) of the oracle's products: the record is then reused
 /// by every product.
@@ -71,7 +72,7 @@ impl<O: HvpOracle> SymmetricOperator for Hessian<'_, '_, O> {
     }
 }
 
-/// Counts the products of `inner` and tells each of them to a listener, which may refuse to go on.
+/// Counts the products of `inner` and reports the count to a listener, which may refuse to go on.
 pub struct Observed<A, F> {
     inner: A,
     listener: F,
@@ -79,12 +80,12 @@ pub struct Observed<A, F> {
 }
 
 impl<A, F> Observed<A, F> {
-    /// Counts from zero. `listener` hears the number of products made so far, after each of them; an error of its own
-    /// ends the algorithm.
+    /// Counts from zero. `listener` gets the number of products made so far, after each product or block of products.
+    /// An error that it returns ends the algorithm.
     pub fn new(inner: A, listener: F) -> Self {
         Self { inner, listener, num_matvecs: 0 }
     }
-    /// Products made so far.
+    /// Number of products made so far.
     pub fn num_matvecs(&self) -> usize {
         self.num_matvecs
     }

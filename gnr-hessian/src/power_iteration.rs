@@ -8,7 +8,8 @@ use gnr_core::Vector;
 pub struct PowerIteration {
     /// Matvecs for each eigenpair, at most (default 100).
     pub num_matvecs: usize,
-    /// Converged when ‖Hv − λv‖ ≤ tolerance·|λ₁|, λ₁ the dominant eigenvalue (default 1e-6).
+    /// A pair has converged when ‖Hv − λv‖ ≤ tolerance·|λ₁|, where λ₁ is the dominant eigenvalue
+    /// (default 1e-6).
     pub tolerance: f64,
 }
 
@@ -18,7 +19,7 @@ impl Default for PowerIteration {
     }
 }
 
-/// Whether an iteration ended because it was done.
+/// The outcome of an iteration: whether its pair has converged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The residual is within the tolerance.
@@ -30,13 +31,13 @@ pub enum Verdict {
 /// An approximate eigenpair, and how good it is.
 #[derive(Clone, Debug)]
 pub struct Eigenpair<V> {
-    /// λ = ⟨v, Hv⟩, the Rayleigh quotient.
+    /// The eigenvalue λ = ⟨v, Hv⟩, a Rayleigh quotient.
     pub value: f64,
-    /// v, of norm 1.
+    /// The eigenvector v, of norm 1.
     pub vector: V,
-    /// ‖Hv − λv‖: a symmetric H has an eigenvalue within this of λ.
+    /// The residual ‖Hv − λv‖. A symmetric H has an eigenvalue within this distance of λ.
     pub residual: f64,
-    /// Matvecs spent on this pair.
+    /// Number of matvecs spent on this pair. A Lanczos run gives its matvecs so far, which all pairs share.
     pub num_matvecs: usize,
     /// Why the iteration ended.
     pub verdict: Verdict,
@@ -51,8 +52,8 @@ impl<V> Eigenpair<V> {
 
 /// The dominant eigenpair: v ← Hv/‖Hv‖ until ‖Hv − λv‖ is small.
 ///
-/// Converges like |λ₂/λ₁|ᵏ. When λ and −λ are both dominant it does not converge, and the verdict says so. A start that
-/// is itself an eigenvector stays one: use a random vector.
+/// The error falls like |λ₂/λ₁|ᵏ. When λ and −λ are both dominant the iteration does not converge, and the
+/// verdict says so. A start that is itself an eigenvector stays one: use a random vector.
 ///
 /// # Errors
 /// [`Error::DegenerateStart`] for a zero start vector; those of the operator; [`gnr_core::Error::NonFinite`] for a
@@ -74,12 +75,12 @@ pub fn power_iteration<A: SymmetricOperator>(
 /// The `count` eigenpairs of largest modulus, in the order found; each iteration is kept orthogonal to the pairs before
 /// it.
 ///
-/// `starts` gives one start vector for each pair (random ones). Convergence of pair k goes like |λₖ₊₁/λₖ|; the accuracy
-/// of later pairs is limited by that of earlier ones, which their residuals show, being measured with H itself.
-/// Eigenvalues of almost equal modulus may come in either order.
+/// `starts` gives one start vector for each pair (random ones). Convergence of pair k goes like |λₖ₊₁/λₖ|;
+/// the accuracy of earlier pairs limits that of later ones. The residuals show this, because they are measured with H
+/// itself. Eigenvalues of almost equal modulus may come in either order.
 ///
 /// # Errors
-/// As [`power_iteration`]; [`Error::TooManyEigenpairs`], [`Error::MissingStart`].
+/// The errors of [`power_iteration`]; [`Error::TooManyEigenpairs`], [`Error::MissingStart`].
 ///
 /// # Cost
 /// At most `count`·[`PowerIteration::num_matvecs`] matvecs; `count` + 2 vectors, and `count` inner products a matvec.
@@ -125,7 +126,7 @@ fn deflated<A: SymmetricOperator>(
         let mut product = operator.matvec(&v)?;
         used += 1;
         let value = v.dot(&product)?;
-        // ‖Hv‖² − λ² would lose half the digits.
+        // The residual as √(‖Hv‖² − λ²) would lose half the digits.
         let mut rest = product.clone();
         rest.axpy(-value, &v)?;
         let residual = rest.norm()?;
@@ -143,7 +144,8 @@ fn deflated<A: SymmetricOperator>(
     }
 }
 
-/// v ← (I − Σ uuᵀ)v, twice: once leaves rounding errors that the iteration would amplify.
+/// Orthogonalises v ← (I − Σ uuᵀ)v twice, because one pass leaves rounding errors that the iteration would
+/// amplify.
 fn orthogonalise<V: Vector>(v: &mut V, found: &[Eigenpair<V>]) -> Result<()> {
     for pair in found.iter().chain(found) {
         let overlap = v.dot(&pair.vector)?;

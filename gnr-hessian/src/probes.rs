@@ -3,7 +3,7 @@
 use crate::Result;
 use gnr_core::{Real, random::SplitMix64, random_signs};
 
-/// What the entries of a random vector are drawn from, independently; each has mean 0 and variance 1.
+/// The distribution of the entries of a random vector. Entries are independent, with mean 0 and variance 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Distribution {
     /// ±1 with equal probability: the smallest variance of a trace estimate, 2·(‖H‖²_F − Σ hᵢᵢ²).
@@ -23,7 +23,7 @@ pub struct Probes<F> {
 }
 
 impl<F> Probes<F> {
-    /// Vectors of dimension `dim`, which `to_vector` brings from the host to where vectors live.
+    /// Makes probes of dimension `dim`; `to_vector` brings each from the host to the backend.
     pub fn new<V>(dim: usize, seed: u64, to_vector: F) -> Self
     where
         F: Fn(Vec<f64>) -> gnr_core::Result<V>,
@@ -39,7 +39,7 @@ impl<F> Probes<F> {
     /// Vector number `index`.
     ///
     /// # Errors
-    /// The errors of bringing it to where vectors live.
+    /// The errors of bringing the vector to the backend.
     pub fn draw<V>(&self, distribution: Distribution, index: u64) -> Result<V>
     where
         F: Fn(Vec<f64>) -> gnr_core::Result<V>,
@@ -54,12 +54,12 @@ impl<F> Probes<F> {
     }
 }
 
-/// A source of [`Probes`] as an algorithm sees it.
+/// A source of numbered random vectors, as algorithms see [`Probes`].
 pub trait Draw<V> {
     /// Vector number `index` of a distribution.
     ///
     /// # Errors
-    /// The errors of bringing it to where vectors live.
+    /// The errors of bringing the vector to the backend.
     fn draw(&self, distribution: Distribution, index: u64) -> Result<V>;
 }
 

@@ -75,7 +75,7 @@ pub trait Autodiff: Backend {
         self.backward(&self.sum(&self.mul(y, cotangent)?, &axes)?, leaves)
     }
 
-    /// A tensor from row-major host data in single precision, in which images come.
+    /// A tensor from row-major host data in single precision, such as images.
     ///
     /// # Errors
     /// When the number of elements is not the product of `shape`.

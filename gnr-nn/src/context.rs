@@ -44,7 +44,8 @@ impl<'a, B: Backend> Context<'a, B> {
         let (collected, masks, drawn, across) = (Vec::new(), None, 0, None);
         Self { backend, mode, params, buffers, frozen: &[], collected, masks, drawn, across }
     }
-    /// Declares the images a part of a batch that ranks share: batch statistics are then those of the whole batch.
+    /// Declares the images to be a part of a batch that ranks share. Batch statistics are then those of the whole
+    /// batch.
     pub fn with_ranks(mut self, across: impl Into<Option<&'a AcrossRanks>>) -> Self {
         self.across = across.into();
         self

@@ -129,12 +129,13 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
         self
     }
     /// Keeps the records of the first `count` batches between products. Products then cost a third less on those
-    /// batches, and the memory of their activations and adjoints.
+    /// batches, but their activations and adjoints stay in memory.
     pub fn keeping(mut self, count: usize) -> Self {
         self.keep = count;
         self
     }
-    /// Makes the tensors with `free[i]` (in layout order) the only variables; the others are constant at `theta`.
+    /// Makes the tensors whose `free[i]` is true (in layout order) the only variables; the others are constant at
+    /// `theta`.
     ///
     /// # Errors
     /// [`CoreError::DimensionMismatch`] when `theta` or `free` does not belong to the model; [`CoreError::Oracle`] when
@@ -185,7 +186,8 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
         self.batches.visit(&mut |index, batch| {
             seen += batch.labels.len();
             let weight = batch.labels.len() as f64 / total as f64;
-            // A block of the Hessian belongs to the whole L̂, so normalisations with constant weights run as ever.
+            // A block of the Hessian belongs to the whole L̂, so normalisations with constant weights run in the
+            // oracle's mode.
             let (fixed_norms, features) = (&[][..], None);
             let masks = Some(MaskSeed::new(seed, 0, first + step * index as u64));
             f(

@@ -65,7 +65,7 @@ impl<B: Backend> Batch<B> {
         self.examples = examples.into();
         self
     }
-    /// The labels of the larger weight: a prediction is correct when it equals them.
+    /// The label of larger weight of each sample. A prediction is correct when it equals this label.
     fn heavier(&self) -> &[usize] {
         match &self.mixed {
             Some(mixed) if mixed.weight < 0.5 => &mixed.labels,
@@ -126,14 +126,15 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     batch: &'a Batch<B>,
     /// The part of the batch that questions are about; `None` for all of it.
     sampled: Option<Batch<B>>,
-    /// The range of that part within the samples that all ranks have selected.
+    /// The range of `sampled` within the samples that all ranks have selected.
     drawn: Option<Part>,
     buffers: &'a RefCell<Buffers<B>>,
     loss: CrossEntropy,
     mode: Mode,
     curvature: Curvature,
     frozen: Option<&'a Frozen<B>>,
-    /// The output of the frozen part on the whole batch, once it is computed; `None` inside where the model is not cut.
+    /// The output of the frozen part on the whole batch, once it is computed. The cell holds `None` where the model is
+    /// not cut.
     features: OnceCell<Option<B::Tensor>>,
     masks: Option<MaskSeed>,
     /// The ranks that share the batch, if there are any.
@@ -195,8 +196,8 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         self.masks = seed.into();
         self
     }
-    /// Declares the batch this rank's part of one that ranks share. Masks and samples are then those of the whole
-    /// batch, and with [`Statistics::Shared`] BatchNorm takes the statistics of all of it.
+    /// Declares the batch to be this rank's part of a batch that ranks share. Masks and samples are then those of the
+    /// shared batch, and with [`Statistics::Shared`] BatchNorm takes the statistics of all of it.
     ///
     /// Each rank must then ask equal questions in equal order; [`DataParallel`](gnr_core::DataParallel) makes one
     /// oracle of the parts.
@@ -249,7 +250,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         let features = match (self.frozen, &self.sampled) {
             (Some(frozen), None) => {
                 if self.features.get().is_none() {
-                    // This is the only place that sets it, so it is not set yet.
+                    // `set` cannot fail: the cell was empty, and no other place sets it.
                     let _ = self.features.set(self.features(frozen, &buffers)?);
                 }
                 self.features.get().and_then(Option::as_ref)

@@ -141,7 +141,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         self.backend.to_host(&self.forward(at)?)
     }
 
-    /// The product Jᵀ·u for factors u of the logits, row by row, in so many rows and columns.
+    /// The product Jᵀ·u for factors u of the logits. `u` is row-major and has the given shape.
     pub(crate) fn pull_back(
         &self,
         at: &ParamVector<B>,
@@ -180,7 +180,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         let loss = self.loss_of(&session, &logits)?;
         drop(params);
         let grad = ParamVector::new(self.backend.clone(), session.backward(&loss, leaves)?);
-        // Read last: a device would wait between the passes.
+        // The loss is read last, because a device would have to wait for the read between the passes.
         let value = session.item(&loss)?;
         let record = (order == Order::Second).then(|| session.take_record()).transpose()?;
         let logits = session.detach(&logits)?;

@@ -1,4 +1,4 @@
-//! What a forward pass exchanges with the other ranks that have parts of its batch.
+//! Exchanges of a forward pass with the other ranks that have parts of its batch.
 
 use std::{fmt, sync::Arc};
 
@@ -12,42 +12,42 @@ use crate::{Error, Result};
 #[derive(Clone)]
 pub struct AcrossRanks {
     ranks: Arc<dyn Collective>,
-    /// Of each rank in a mean over the batch.
+    /// The weight of each rank in a mean over the batch.
     weights: Arc<[f64]>,
-    /// Of the whole batch.
+    /// The number of examples of all ranks together.
     examples: usize,
 }
 
 impl AcrossRanks {
-    /// Means over the batch that `shares` are of.
+    /// Takes means over the whole batch, whose parts are `shares`.
     pub fn new(shares: &Shares) -> Self {
         let examples = shares.examples().iter().sum();
         Self { ranks: Arc::clone(shares.ranks()), weights: shares.weights().into(), examples }
     }
-    /// Means over a sample of the batch.
+    /// Takes means over a sample of the batch.
     pub fn of_sample(shares: &Shares, sample: Sample) -> Self {
         let whole = Self::new(shares);
         let examples = Sample { part: None, ..sample }.rows(whole.examples).len();
         Self { weights: shares.weights_in(sample).into(), examples, ..whole }
     }
-    /// Means over `rows[r]` examples of each rank r.
+    /// Takes means over `rows[r]` examples of each rank r.
     pub(crate) fn of_rows(shares: &Shares, rows: &[usize]) -> Self {
         let examples: usize = rows.iter().sum();
         let weights = rows.iter().map(|rows| *rows as f64 / examples as f64).collect();
         Self { ranks: Arc::clone(shares.ranks()), weights, examples }
     }
-    /// Examples of all ranks together.
+    /// The number of examples of all ranks together.
     pub fn examples(&self) -> usize {
         self.examples
     }
-    /// Σ wᵣ·xᵣ, wᵣ the share of rank r of the examples.
+    /// The weighted mean Σ wᵣ·xᵣ over the ranks, where wᵣ is rank r's share of the examples.
     ///
     /// # Errors
     /// The errors of the collective.
     pub fn mean(&self, own: Packed) -> CoreResult<Packed> {
         self.ranks.mean(own, &self.weights)
     }
-    /// What every rank has of equally many numbers, in rank order, each with its weight wᵣ.
+    /// Gathers equally many numbers from every rank, in rank order, each list with the rank's weight wᵣ.
     ///
     /// # Errors
     /// The errors of the collective.

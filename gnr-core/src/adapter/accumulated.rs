@@ -6,7 +6,8 @@ use crate::{
     random::SplitMix64,
 };
 
-/// One mini-batch made of micro-batches: L̂ = Σᵢ (nᵢ/n)·L̂ᵢ, and its gradient and its products are the same mean.
+/// One mini-batch made of micro-batches: L̂ = Σᵢ (nᵢ/n)·L̂ᵢ. Gradients and products are means with these
+/// weights, too.
 ///
 /// Methods see one batch: SAM and GNR perturb once, along the whole batch's gradient, and every micro-batch is
 /// evaluated at that one point. A [`Pass::Commit`] reaches each micro-batch exactly once. Where L̂ᵢ depends on its
@@ -162,8 +163,8 @@ impl<O: OutputOracle> OutputOracle for Accumulated<O> {
 
 impl<O: HvpOracle> HvpOracle for Accumulated<O> {
     /// The kind of products that the micro-batches have: the mean of one-sided differences of one step is the one-sided
-    /// difference of the mean. Micro-batches of different kinds give [`Products::Exact`], which promises nothing that
-    /// others could share.
+    /// difference of the mean. Micro-batches of different kinds give [`Products::Exact`], for which regularisers share
+    /// no gradients.
     fn products(&self) -> Products {
         let mut kinds = self.parts.iter().map(|(part, _)| part.products());
         let first = kinds.next().unwrap_or(Products::Exact);

@@ -9,7 +9,8 @@ use crate::{
     error::finite,
 };
 
-/// The batch whose parts the ranks have: L̂ = Σᵣ (nᵣ/n)·L̂ᵣ, and its gradient and its products are the same mean.
+/// One batch made of the parts that the ranks have: L̂ = Σᵣ (nᵣ/n)·L̂ᵣ. Gradients and products are means with
+/// these weights, too.
 ///
 /// Every rank asks the same questions in the same order and gets the same answers, bit for bit. Methods see one batch:
 /// SAM and GNR perturb once, along the whole batch's gradient. Where L̂ is a mean over examples, R ranks get the
@@ -18,9 +19,9 @@ use crate::{
 ///
 /// An error on one rank is returned on all of them, before anything is reduced.
 ///
-/// Exact and Gauss–Newton products of the parts are taken at the ranks' common evaluation, and depend on its point and
-/// record alone. For differences wrap this oracle, `ForwardDiff::new(DataParallel::new(..))`: differences of a part are
-/// evaluated anew for each product.
+/// Exact and Gauss–Newton products of the parts are taken at the ranks' common evaluation, and depend on its point
+/// and record alone. For differences wrap this oracle, `ForwardDiff::new(DataParallel::new(..))`. Differences inside of
+/// it start at the part's own gradient, which each product has to evaluate again.
 ///
 /// # Cost
 /// One reduction of a vector for each gradient and each product, preceded by a reduction of a few scalars. A loss takes
@@ -29,9 +30,9 @@ use crate::{
 pub struct DataParallel<O> {
     inner: O,
     shares: Shares,
-    /// The share of each rank and its number of examples, of the whole batch or of the part of it that questions are
-    /// about.
+    /// The weight of each rank, in the whole batch or in the present sample or selection.
     weights: Vec<f64>,
+    /// The number of examples of each rank, of the whole batch or of the present sample or selection.
     rows: Vec<usize>,
 }
 
@@ -52,7 +53,8 @@ impl<O> DataParallel<O> {
         self.shares.ranks().size() == 1
     }
 
-    /// Every rank's number in rank order, or on all ranks the error of the lowest rank that failed.
+    /// Exchanges one number a rank. Returns them in rank order, or on all ranks the error of the lowest rank that
+    /// failed.
     fn agree(&self, own: Result<f64>) -> Result<Vec<f64>> {
         agree(self.shares.ranks().as_ref(), own)
     }
@@ -129,7 +131,7 @@ where
     O::Vector: Pack,
 {
     /// Restricts to a sample of the whole batch: each rank answers for the examples of the sample that it has. A rank
-    /// without any answers for one example, with weight 0.
+    /// that has none of them answers for one example, with weight 0.
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
         let Some(sample) = sample else {
             (self.weights, self.rows) = (self.shares.weights(), self.shares.examples().to_vec());

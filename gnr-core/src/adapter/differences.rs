@@ -1,4 +1,4 @@
-//! Hessian-vector products as differences of gradients. What schemes have in common; one file a scheme.
+//! Hessian-vector products as differences of gradients: the common part of the schemes, each of which has a file.
 
 use std::marker::PhantomData;
 
@@ -12,7 +12,7 @@ pub trait Scheme {
     /// The default of ε, the norm of the perturbation: the best for f32.
     const STEP: f64;
 
-    /// What products of this scheme are, with the step ε.
+    /// The kind of the scheme's products, with the step ε.
     fn products(step: f64) -> Products;
 
     /// H·v for ‖v‖ = `v_norm` > 0, by gradients at the distance `step` from the point `at`, which is consumed. `grad`

@@ -3,8 +3,8 @@
 use super::{Average, Moving};
 use crate::{Checkpoint, Result, StateSink, StateSource, Vector, schedule::validate_constant};
 
-/// θ̄ ← d·θ̄ + (1 − d)·θ after each step. Recent points count most: those of the last 1/(1 − d) steps have 63 % of the
-/// weight.
+/// An exponential moving average of the points: θ̄ ← d·θ̄ + (1 − d)·θ after each step. Recent points count
+/// most: those of the last 1/(1 − d) steps have 63 % of the weight.
 ///
 /// The first point is copied, so the weights of all points add up to 1 and no correction of a bias is needed. (An
 /// average that starts at 0 must be divided by 1 − dⁿ, as Adam's moments are.) After n updates the first point has the

@@ -6,8 +6,8 @@ use crate::{Checkpoint, Result, StateSink, StateSource, Vector};
 /// The mean of all points given to it, each with equal weight: θ̄ ← θ̄ + (θ − θ̄)/(n + 1) after n points.
 ///
 /// The points are those at the ends of late epochs, of a run whose learning rate stays large enough to move between
-/// them. Statistics of activations (BatchNorm) of θ differ from those at the averaged weights: they have to be measured
-/// at θ̄.
+/// them. BatchNorm's running statistics belong to θ and do not fit the averaged weights: they have to be measured at
+/// θ̄.
 ///
 /// State: `updates`, `mean`.
 ///

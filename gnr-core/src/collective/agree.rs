@@ -1,9 +1,9 @@
-//! Agreement on errors: what failed on one rank fails on all of them.
+//! Agreement on errors: an operation that failed on one rank fails on all of them.
 
 use super::Collective;
 use crate::{Error, Quantity, Result};
 
-/// Tells every rank whether this one succeeded, with a number beside it.
+/// Exchanges the outcome of every rank: a number, or an error.
 ///
 /// Returns the numbers in rank order when all ranks succeeded. Otherwise every rank gets the error of the lowest rank
 /// that failed.
@@ -13,7 +13,7 @@ use crate::{Error, Quantity, Result};
 /// message. The errors of the collective.
 ///
 /// # Cost
-/// One exchange of three numbers; after an error, also one of messages.
+/// One exchange of two numbers a rank; after any error but [`Error::NonFinite`], also one of messages.
 pub fn agree(ranks: &dyn Collective, own: Result<f64>) -> Result<Vec<f64>> {
     if ranks.size() == 1 {
         return own.map(|number| vec![number]);

@@ -3,7 +3,7 @@
 use super::{Packed, cut};
 use crate::{Error, Real, Result, vector::same_dim};
 
-/// Up to so many numbers, every rank sends all of them to every other one, which takes one exchange instead of two.
+/// The largest count of numbers that every rank sends whole to every other rank, in one exchange instead of two.
 const AT_ONCE: usize = 4096;
 
 /// Implements [`Collective::mean`](super::Collective::mean) by its `gather` and `exchange`.

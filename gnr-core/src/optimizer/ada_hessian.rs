@@ -29,6 +29,7 @@ use crate::{
 /// Two extra vectors, and a temporary one where k ≠ 1. The estimate is one Hessian-vector product, by default on every
 /// step.
 ///
+/// # Deviation
 /// The paper's spatial averaging is left out: the mean of |d̂| over the elements of each convolution kernel (its block
 /// size is 1 here). An optimiser sees θ as one vector, without the shapes of its tensors.
 ///

@@ -19,8 +19,8 @@ impl Averaging {
         Self { beta, weights: 0.0 }
     }
 
-    /// Makes a step `z ← z − γd`, `x ← (1 − c)x + cz` with c = γ²/Σγ², `θ ← βx + (1 − β)z`, on θ and z alone, in two
-    /// passes.
+    /// Makes a step `z ← z − γd`, `x ← (1 − c)x + cz` with c = γ²/Σγ², `θ ← βx + (1 − β)z`, in the
+    /// memory of θ and z alone: x is never formed.
     pub(super) fn step<V: Vector>(&mut self, theta: &mut V, z: &mut V, d: &V, gamma: f64) -> Result<()> {
         self.weights += gamma * gamma;
         let share = if self.weights > 0.0 { gamma * gamma / self.weights } else { 0.0 };

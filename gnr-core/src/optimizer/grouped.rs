@@ -15,7 +15,8 @@ use crate::{
 /// bit.
 ///
 /// # Cost
-/// The cost of the optimisers. Leaves are moved out of the vector and back, not copied, where the vector can do so.
+/// The cost of the optimisers, and a temporary copy of the direction. The leaves of θ are moved out and back, not
+/// copied, where the vector can do so.
 ///
 /// ```
 /// # fn main() -> gnr_core::Result<()> {

@@ -52,8 +52,8 @@ pub(super) const HESSIAN_AT: Key = Key::choice(
     "where the Hessian is taken: at the point of the regulariser `sam`, if it acts, or at θ",
 );
 
-/// The key of the steps between two estimates. The optimiser only receives them; the training loop makes them as this
-/// key says.
+/// The key of the number of steps from one estimate of the Hessian's diagonal to the next. The optimiser only receives
+/// the estimates; the training loop makes them.
 pub(super) const fn hessian_every(default: u64) -> Key {
     Key::integer(
         "hessian_every",

@@ -26,8 +26,8 @@ use crate::{
 /// leaves; zero in matrices).
 ///
 /// # Cost
-/// Two extra vectors, three temporary ones of one leaf each, and 15 products of matrices a leaf: for r ≤ c 10·r²c +
-/// 5·r³ multiplications.
+/// Two extra vectors, a temporary copy of the direction, three temporary vectors of one leaf each, and 15 products of
+/// matrices a leaf: for r ≤ c 10·r²c + 5·r³ multiplications.
 ///
 /// # Deviation
 /// The authors orthogonalise in bfloat16; this type does so in the vector's own precision. They take the first and the
@@ -105,7 +105,7 @@ impl<V: Matrices> Optimizer<V> for Muon<V> {
     }
 }
 
-/// The settings and the learning rates of one step.
+/// The settings of a step, without its learning rate.
 struct Rule {
     mu: f64,
     betas: [f64; 2],

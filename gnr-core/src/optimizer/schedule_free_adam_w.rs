@@ -19,7 +19,7 @@ use crate::{
 /// > v ← β₂v + (1−β₂)h²,  d = h/(√v + ε) + λθ,  z ← z − γd,  x ← (1−c)x + cz with c = γ²/Σγ²,  θ ← β₁x + (1−β₁)z.
 ///
 /// x is the point to evaluate and to keep: [`solution`](Optimizer::solution). The learning rate stays constant after a
-/// warm-up (schedule `constant`). Statistics of activations (BatchNorm) of θ differ from those at x: they have to be
+/// warm-up (schedule `constant`). BatchNorm's running statistics belong to θ and do not fit x: they have to be
 /// measured at x. Defaults: those of the entry. State, allocated by the first step: `step`, `weight_sum`, `z`,
 /// `exp_avg_sq`.
 ///

@@ -18,9 +18,9 @@ use crate::{
 /// > z ← z − γd,  x ← (1−c)x + cz with c = γ²/Σγ²,  θ ← βx + (1−β)z.
 ///
 /// x is the point to evaluate and to keep: [`solution`](Optimizer::solution). The learning rate stays constant after a
-/// warm-up (schedule `constant`); it is about 10 times that of SGD with momentum. Statistics of activations (BatchNorm)
-/// of θ differ from those at x: they have to be measured at x. Defaults: those of the entry. State, allocated by the
-/// first step: `step`, `weight_sum`, `z`.
+/// warm-up (schedule `constant`); it is about 10 times that of SGD with momentum. BatchNorm's running statistics belong
+/// to θ and do not fit x: they have to be measured at x. Defaults: those of the entry. State, allocated by the first
+/// step: `step`, `weight_sum`, `z`.
 ///
 /// # Cost
 /// One extra vector, and a temporary one when λ > 0.

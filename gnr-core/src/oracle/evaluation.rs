@@ -7,7 +7,7 @@ use crate::{
 };
 use std::borrow::Cow;
 
-/// The loss L̂ and the gradient ∇L̂ at one point, and what the oracle keeps of it.
+/// The loss L̂ and the gradient ∇L̂ at one point, with the oracle's record of the point.
 #[derive(Debug)]
 pub struct Evaluation<'a, V: Clone, R> {
     /// The point: borrowed from the caller, or owned, so that [`HvpOracle::hvp_of_gradient`] may free it.

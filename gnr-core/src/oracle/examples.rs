@@ -80,7 +80,8 @@ pub trait OutputOracle: GradOracle {
 pub trait FullOracle: HvpOracle + SampledOracle + ExampleOracle + OutputOracle {}
 impl<O: HvpOracle + SampledOracle + ExampleOracle + OutputOracle> FullOracle for O {}
 
-/// Outputs of a model, or factors of outputs: one row of numbers for each example.
+/// Outputs of a model, or the factors u that multiply them in [`pull_back`](OutputOracle::pull_back): one row of
+/// numbers for each example.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outputs {
     width: usize,

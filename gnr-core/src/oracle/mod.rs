@@ -126,7 +126,7 @@ pub trait GradOracle {
     }
 }
 
-/// A [`GradOracle`] that also multiplies with the Hessian of L̂, or with what stands for it ([`Products`]).
+/// A [`GradOracle`] that also multiplies with the Hessian of L̂, or with the substitute that [`Products`] names.
 pub trait HvpOracle: GradOracle {
     /// The kind of the products. An oracle never changes it.
     fn products(&self) -> Products {

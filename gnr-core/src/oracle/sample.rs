@@ -28,8 +28,9 @@ impl Sample {
 
     /// The examples drawn out of `n`, in ascending order: `fraction`·n of them, rounded, and at least one.
     ///
-    /// For a part of a batch `n` is the number of its examples, and the rows are those of the whole batch's sample that
-    /// lie in it. Where there are none, the first row stands in, which [counts](Self::count_in) nothing.
+    /// With a [`part`](Sample::part), `n` is the number of examples of the part. The rows are those of the whole
+    /// batch's sample that lie in the part, counted from its start. If there are none, row 0 is returned in their
+    /// place, and [`count_in`](Self::count_in) is 0.
     ///
     /// ```
     /// use gnr_core::{Sample, collective::Part};

@@ -13,7 +13,7 @@ pub struct Values {
 }
 
 impl Values {
-    /// The settings of a method before any is set, defaults included.
+    /// The settings of a method with no key set, not even to its default.
     pub fn empty(entry: &Entry) -> Self {
         Self { of: entry.name, keys: entry.keys, set: BTreeMap::new() }
     }

@@ -16,7 +16,8 @@ impl<O: GradOracle> Regularizer<O> for () {
     }
 }
 
-/// The sum of its members, which share the evaluations of the step. What member i remembers is saved under `i.`.
+/// A tuple is the sum of its members, which share the evaluations of the step. The state of member i is saved under
+/// `i.`.
 macro_rules! tuple {
     ($($name:ident $index:tt),+) => {
         impl<O: GradOracle, $($name: Regularizer<O>),+> Regularizer<O> for ($($name,)+) {

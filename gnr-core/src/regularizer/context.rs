@@ -6,7 +6,7 @@ use crate::{
     error::{at_perturbed_point, finite},
 };
 
-/// The constant ξ beside norms that divide, in methods that have no setting for it.
+/// The constant ξ that is added to norms in denominators, for methods without a setting for it.
 pub(super) const XI: f64 = 1e-12;
 
 /// Names a gradient ahead of θ_t by its distance and ξ: see [`StepContext::ahead`].
@@ -14,7 +14,7 @@ pub(super) const XI: f64 = 1e-12;
 pub struct Ahead {
     /// Distance from θ_t along the gradient; negative behind θ_t.
     pub radius: f64,
-    /// The constant ξ beside the gradient's norm, which divides.
+    /// The constant ξ that is added to the gradient's norm in the denominator.
     pub xi: f64,
 }
 
@@ -69,9 +69,9 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
 
     /// ∇L̂(θ + r·∇L̂(θ)/(‖∇L̂(θ)‖ + ξ)): the gradient at distance r along the gradient.
     ///
-    /// Each is evaluated once a step, however many regularisers announced it in their [`Needs`], and kept until the
-    /// last of them has asked. SAM and a finite-difference GNR of equal radius thus share it. A regulariser that did
-    /// not announce it may cause another evaluation.
+    /// Each such gradient is evaluated once a step, and kept until the last regulariser that announced it in its
+    /// [`Needs`] has asked. SAM and a finite-difference GNR of equal radius thus share one. A regulariser that did not
+    /// announce the gradient may cause another evaluation.
     ///
     /// # Errors
     /// The errors of [`GradOracle::evaluate`].
@@ -192,11 +192,11 @@ impl<'a, O: GradOracle> StepContext<'a, O> {
         self.add_vector(a, there)
     }
 
-    /// Adds a multiple of a vector, in the memory of v: `direction += a·v`. Returns the norm of what was added. v is
-    /// made of gradients at other points.
+    /// Adds a multiple of a vector, in the memory of v: `direction += a·v`. Returns the norm ‖a·v‖.
     ///
     /// # Errors
-    /// [`Error::NonFinite`](crate::Error::NonFinite) when that norm is not finite; a failure of the backend.
+    /// [`Error::NonFinite`](crate::Error::NonFinite) when ‖a·v‖ is not finite, named as the gradient norm at a
+    /// perturbed point; a failure of the backend.
     pub fn add_vector(&mut self, a: f64, mut v: O::Vector) -> Result<f64> {
         let norm = finite(Quantity::PerturbedGradientNorm, a.abs() * v.dot(&v)?.sqrt())?;
         v.aypx(a, &self.change.direction)?;

@@ -27,7 +27,7 @@ use crate::{
 /// # Deviation
 /// The paper derives its regulariser from a normalised trace of the Hessian, estimated by finite differences. The
 /// authors' code, which is followed here, adds the two differences with constant coefficients and normalises nothing.
-/// Its evaluation behind θ moves running statistics; here only the one at θ does.
+/// The code's evaluation behind θ moves running statistics; here only the evaluation at θ does.
 #[derive(Clone, Debug)]
 pub struct CrSam<R = f64> {
     rho: R,

@@ -15,11 +15,11 @@ use crate::{
 /// The optimiser gets the estimate before it moves ([`Optimizer::curvature`](crate::Optimizer::curvature)); the
 /// direction stays.
 ///
-/// Let it act on some steps only with [`Every`](super::Every). z is a function of the seed and the step.
+/// [`Every`](super::Every) restricts the estimates to some steps. z is a function of the seed and the step.
 ///
 /// # Errors
-/// Of a step: [`Error::NonFinite`](crate::Error::NonFinite) for a product that is not finite, which the optimiser does
-/// not get.
+/// A step returns [`Error::NonFinite`](crate::Error::NonFinite) for a product that is not finite. The optimiser then
+/// gets no estimate.
 ///
 /// # Cost
 /// One product and two vectors. [With a radius](Self::with_radius) also one gradient, which is shared with SAM of equal
@@ -35,7 +35,7 @@ pub struct HessianDiagonal<R = f64> {
 }
 
 impl HessianDiagonal {
-    /// An estimate of one sample, at θ_t; `seed` numbers the sequence of z.
+    /// An estimate from one sample a step, at θ_t. `seed` selects the sequence of z.
     pub fn new(seed: u64) -> Self {
         Self { seed, radius: None }
     }
@@ -57,12 +57,12 @@ impl HessianDiagonal {
 }
 
 impl HessianDiagonal<Radius> {
-    /// The estimates that an optimiser of these settings asks for: none unless it has a setting `hessian_every`, the
-    /// steps between two estimates. With `hessian_at = "sam"` they are taken where the regulariser `sam` takes its
-    /// gradient, if there is one.
+    /// Makes the estimates that an optimiser's settings ask for: one on every `hessian_every`-th step, or none without
+    /// this setting. With `hessian_at = "sam"` the Hessian is taken where the regulariser `sam` takes its gradient, if
+    /// `sam` is in the list, and otherwise at θ_t.
     ///
     /// # Errors
-    /// The errors of the radius.
+    /// The errors of the radius and of [`Every::new`](super::Every::new).
     pub fn wanted<'s>(
         optimizer: &Values,
         regularizers: impl IntoIterator<Item = &'s Values>,

@@ -10,15 +10,16 @@ use crate::{
 };
 
 /// ESAM, efficient sharpness-aware minimisation: SAM with a stochastic weight perturbation and sharpness-sensitive data
-/// selection. A random share β of the tensors is perturbed; the gradient ahead is of the share γ of the examples whose
-/// loss rises most.
+/// selection. A random share β of the tensors is perturbed. The gradient at the perturbed point is that of the share
+/// γ of the examples whose loss rises most.
 ///
 /// > ε = (ρ/β)·m⊙∇L̂/(‖m⊙∇L̂‖ + ξ),  mᵢ ~ Bernoulli(β) for each tensor i, drawn anew in each step
 /// >
 /// > h = ∇L̂₊(θ + ε),  L̂₊ the mean loss of the ⌊γn⌋ examples (at least one) with the largest ℓ(θ + ε) − ℓ(θ)
 ///
-/// Of equal rises the first ones in the batch count. Defaults: ρ = 0.05, β = 0.6, γ = 0.5, those of the authors' runs
-/// of ResNet-18; ξ = 1e-12 (there 1e-7). State: none. m is a function of the seed and the step.
+/// Among equal rises the examples that come first in the batch are taken. Defaults: ρ = 0.05, β = 0.6, γ = 0.5,
+/// those of the authors' runs of ResNet-18; ξ = 1e-12 (there 1e-7). State: none. m is a function of the seed and the
+/// step.
 ///
 /// # Cost
 /// A forward pass of the batch, the gradient of a share γ of it, and two vectors on top of the base step. Losses at θ
@@ -31,8 +32,8 @@ use crate::{
 ///
 /// # Deviation
 /// As in the code, whole tensors are drawn (the paper speaks of weights), and the norm is that of the drawn tensors.
-/// Unlike there, the first step draws as all others do, and γ ≥ 0.99 has no special meaning. The example at the
-/// threshold is among those taken; the code's strict comparison takes one example fewer.
+/// Unlike in the code, the first step draws as all others do, and γ ≥ 0.99 has no special meaning. The example at
+/// the threshold is among those taken; the code's strict comparison takes one example fewer.
 #[derive(Clone, Debug)]
 pub struct Esam<R = f64> {
     rho: R,

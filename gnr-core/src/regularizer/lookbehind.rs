@@ -11,8 +11,8 @@ use crate::{
 ///
 /// > φ₀ = θ,  φᵢ = φᵢ₋₁ + ρ·∇L̂(φᵢ₋₁)/(‖∇L̂(φᵢ₋₁)‖ + ξ),  gᵢ = ∇L̂(φᵢ) for i = 1 … k,  h = α·Σᵢ gᵢ.
 ///
-/// Without a given α it is adaptive: α = (cos ∠(g₁, Σᵢ gᵢ) + 1)/2, which is smaller the more the gradients turn on the
-/// way. With k = 1 that is 1, which gives [`Sam`](super::Sam).
+/// If α is not given, α = (cos ∠(g₁, Σᵢ gᵢ) + 1)/2 is computed in each step. This adaptive α is smaller the
+/// more the gradients turn on the way. With k = 1 it is 1, and the method is [`Sam`](super::Sam).
 ///
 /// Defaults: ρ = 0.05, k = 2, α adaptive (the example of the published code), ξ = 1e-12. No state.
 ///
@@ -23,12 +23,12 @@ use crate::{
 /// Mordido et al., "Lookbehind-SAM: k steps back, 1 step forward", ICML 2024.
 ///
 /// # Deviation
-/// The paper takes k steps of its optimiser (fast weights), one along each gᵢ, and moves θ (slow weights) by α of the
-/// way. The formula above is that for SGD without momentum and weight decay; other optimisers here take one step along
-/// h.
+/// The paper takes k steps of its optimiser (fast weights), one along each gᵢ, and moves θ (slow weights) by α of
+/// the way. For SGD without momentum and weight decay the formula above is equal to this. Other optimisers here take
+/// one step along h.
 ///
-/// The published code takes the cosine of each tensor separately; here it is that of the whole vectors. The code also
-/// evaluates each gᵢ twice, which changes running statistics only.
+/// The published code takes the cosine of each tensor separately; here the cosine is that of the whole vectors. The
+/// code also evaluates each gᵢ twice, which changes running statistics only.
 #[derive(Clone, Debug)]
 pub struct Lookbehind<R = f64> {
     rho: R,
@@ -112,7 +112,7 @@ impl<O: GradOracle, R: Schedule> Regularizer<O> for Lookbehind<R> {
         let mut phi = cx.here.at.clone().into_owned();
         phi.axpy(rho / (cx.here.grad_norm + XI), &cx.here.grad)?;
         let (mut sum, mut last) = (first.clone(), first.clone());
-        // To first order the k-th ascent step raises the loss by ρ times the norm of the gradient before the step.
+        // To first order each ascent step raises the loss by ρ times the norm of the gradient before the step.
         let mut value = rho * cx.here.grad_norm;
         for _ in 1..self.k {
             let norm = last.norm()?;

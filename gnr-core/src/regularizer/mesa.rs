@@ -35,11 +35,11 @@ use crate::{
 /// The authors add the penalty to the loss, so that one backward pass serves both, and the cost is a forward pass. Here
 /// ∇L̂ is computed by itself, for SAM and GNR beside it, and the penalty has a pass of its own.
 ///
-/// Their average model is evaluated with averaged running statistics and without dropout. Here v is evaluated as θ is,
-/// with the statistics of the batch and its dropout masks.
+/// The authors' average model is evaluated with averaged running statistics and without dropout. Here v is evaluated as
+/// θ is, with the statistics and the dropout masks of the batch.
 ///
-/// They count epochs from 0 and act in those after `kl_start_epoch` = 5, which is after six epochs. They stop at epoch
-/// 360.
+/// The authors count epochs from 0, and their penalty acts in the epochs after `kl_start_epoch` = 5, which is after six
+/// epochs. It stops at epoch 360.
 #[derive(Clone, Debug)]
 pub struct Mesa<V> {
     trajectory: Trajectory,

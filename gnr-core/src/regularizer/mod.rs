@@ -2,9 +2,10 @@
 //!
 //! # Lists
 //! A [`Method`](crate::Method) takes one regulariser or several (a `Vec`, a tuple). A list means the sum of its
-//! members' gradients: the direction starts as ∇L̂(θ_t), and each member adds its own gradient at θ_t, of L̂ on the
-//! batch or on its sample of it. No member sees what another added, so their order changes nothing but the rounding.
-//! Each acts on its own steps ([`Every`], [`FromStep`]). The state of member i is saved under `i.`.
+//! members' gradients: the direction starts as ∇L̂(θ_t), and each member adds its own gradient at θ_t. A member's
+//! L̂ is that of the batch, or of the member's sample of the batch. No member sees what another added, so their order
+//! changes nothing but the rounding. Each acts on its own steps ([`Every`], [`FromStep`]). The state of member i is
+//! saved under `i.`.
 //!
 //! A member that descends along another gradient h instead of ∇L̂ (SAM and its relatives) adds h − ∇L̂. Therefore
 //!
@@ -68,7 +69,7 @@ macro_rules! regularizers {
 
         /// Every regulariser that has a name, in the order of listings.
         pub fn entries() -> &'static [&'static Entry] {
-            /// A type of vectors, with which the regularisers can be asked for their entries.
+            /// Any type of vectors: the entries do not depend on it.
             type V = Vec<f64>;
             &[$(<$type as Registered>::ENTRY),+]
         }
@@ -149,7 +150,7 @@ regularizers! {
     cr_sam::CrSam(CrSam<Radius>),
     c_flat::CFlat(CFlat<Radius>),
     vasso::Vasso(Vasso<V, Radius>),
-    // Last: the others make its base objective.
+    // GNR comes last in listings, because the others can be its base objective.
     gnr::Gnr(Gnr<Radius>),
 }
 

@@ -9,8 +9,8 @@ use crate::{
 /// Lets `inner` act on L̂ of a seeded sample of the mini-batch, drawn anew in each step. The base step still uses the
 /// whole batch.
 ///
-/// ∇R of a sample is a noisier estimate of that quantity at a fraction of the cost; its expectation is that of a
-/// smaller batch. BatchNorm normalises a sample by the sample's own statistics.
+/// ∇R of a sample is a noisier estimate than ∇R of the batch, at a fraction of the cost. Its expectation is that of
+/// a batch as small as the sample. BatchNorm normalises a sample by the sample's own statistics.
 ///
 /// # Cost
 /// `fraction` times the cost of `inner`, and `fraction` gradients for L̂ of the sample at θ, since the batch's own

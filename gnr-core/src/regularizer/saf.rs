@@ -26,7 +26,8 @@ use crate::{
 /// each recorded epoch, and N × Ẽ numbers of epochs. (CIFAR-100: 60 MB.)
 ///
 /// # Errors
-/// Of a step: [`Error::Oracle`] when the oracle does not know the examples of its rows, or rows are blends of several.
+/// A step returns [`Error::Oracle`] when the oracle does not know the examples of its rows, or rows are blends of
+/// several.
 ///
 /// # Cost
 /// A gradient and a vector on top of the base step, and the memory above. Nothing before `from_epoch`: outputs are
@@ -40,9 +41,9 @@ use crate::{
 /// The authors add the penalty to the loss, so that one backward pass serves both: free, as the title says. Here ∇L̂ is
 /// computed by itself, for SAM and GNR beside it, and the penalty has a pass of its own.
 ///
-/// An example that epoch e − Ẽ left out has no part in the penalty. The authors compare it with what an earlier epoch
-/// left in its place, or with zeros. They count epochs from 0 and act in those after `kl_start_epoch` = 5, which is
-/// after six epochs. They stop at epoch 300.
+/// An example that epoch e − Ẽ left out has no part in the penalty. The authors compare it with its outputs of an
+/// earlier epoch, or with zeros. They count epochs from 0, and their penalty acts in the epochs after `kl_start_epoch`
+/// = 5, which is after six epochs. It stops at epoch 300.
 #[derive(Clone, Debug)]
 pub struct Saf {
     trajectory: Trajectory,
@@ -198,7 +199,7 @@ impl<O: OutputOracle> Regularizer<O> for Saf {
     fn add_gradient(&mut self, cx: &mut StepContext<'_, O>) -> Result<()> {
         let epoch = cx.t / self.steps_per_epoch;
         if epoch.saturating_add(self.epochs) < self.from_epoch {
-            return Ok(()); // nobody will look at what is seen now
+            return Ok(()); // no later epoch compares with these outputs
         }
         let outputs = cx.oracle.outputs(Point::Committed)?;
         let examples = self.checked(cx.oracle.examples()?, &outputs)?;

@@ -41,7 +41,7 @@ pub trait MeanProblem: Problem + Sized {
     fn part(&self, rows: &[usize]) -> Self;
 }
 
-/// A mean of losses of a model's outputs, which can be asked for.
+/// A mean of losses of a model's outputs that also gives the outputs.
 pub trait OutputProblem: Problem {
     /// The outputs at θ, one row an example.
     fn outputs(&self, theta: &[f64]) -> Outputs;

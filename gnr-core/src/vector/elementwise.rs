@@ -3,7 +3,7 @@
 use super::Vector;
 use crate::Result;
 
-/// A function of one element x. NaN gives NaN.
+/// A function of one element x. NaN gives NaN, except to the power 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Map {
     /// The absolute value |x|.
@@ -80,8 +80,8 @@ pub trait Elementwise: Vector {
         product.multiply(y)?;
         self.axpy(a, &product)
     }
-    /// Makes the update of the Adam family: `self ← self + a·x ⊘ (√(b·y) + eps)`, with `b` its bias correction of the
-    /// second moment.
+    /// Adds the update of the Adam family: `self ← self + a·x ⊘ (√(b·y) + eps)`. There y is the second moment
+    /// and b the correction of its bias.
     ///
     /// # Errors
     /// The errors of [`Vector::axpy`].

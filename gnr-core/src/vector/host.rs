@@ -13,7 +13,7 @@ pub trait Real: Float + AsPrimitive<f64> + std::fmt::Debug + Send + Sync + seale
     fn of(x: f64) -> Self;
     /// Packs numbers of this precision for other ranks.
     fn pack(values: Vec<Self>) -> Packed;
-    /// The numbers, if they are of this precision.
+    /// The packed numbers, or `None` if they have another precision.
     fn unpack(numbers: Packed) -> Option<Vec<Self>>;
 }
 

@@ -98,7 +98,7 @@ pub fn random_signs(count: usize, seed: u64) -> Vec<f32> {
 }
 
 /// A vector that is a list of leaves: the tensors of a model, or the elements of a host vector. Groups of leaves can be
-/// moved apart, as [`Grouped`](crate::Grouped) does.
+/// moved into vectors of their own, as [`Grouped`](crate::Grouped) does.
 pub trait Partition: Vector {
     /// The number of leaves.
     fn num_leaves(&self) -> usize;

@@ -2,27 +2,27 @@
 
 use crate::{Error, Result};
 
-/// How a direction is scaled before it is followed.
+/// The scaling of a direction before it is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scaling {
     /// The whole direction gets norm 1: distances are distances in the parameter space, as in Figure 1b.
     Unit,
-    /// Every filter gets the norm of θ's filter: a step of 1 is as long as the weights, whatever their scale, which
-    /// BatchNorm makes meaningless. A filter is what one output unit is computed from: a slice `[i, ...]` of a tensor
-    /// of two or more dimensions.
+    /// Every filter gets the norm of θ's filter, so that a step of 1 is as long as the weights at any scale. (A
+    /// BatchNorm makes the scale of the weights before it meaningless.) A filter is a slice `[i, ...]` of a tensor of
+    /// two or more dimensions, the weights of one output unit.
     Filter,
     /// Every tensor gets the norm of θ's tensor.
     Layer,
 }
 
-/// What becomes of tensors with a single dimension (biases, scale and shift of BatchNorm) under [`Scaling::Filter`] and
-/// [`Scaling::Layer`].
+/// The treatment of tensors with a single dimension (biases, scale and shift of BatchNorm) under [`Scaling::Filter`]
+/// and [`Scaling::Layer`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SmallTensors {
     /// The direction is 0 there, as in the paper's pictures (`ignore="biasbn"` of its code). Default.
     #[default]
     Fixed,
-    /// Each is scaled as one filter.
+    /// Each such tensor is scaled as one filter.
     Scaled,
 }
 

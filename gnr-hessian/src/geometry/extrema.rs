@@ -1,4 +1,4 @@
-//! Local minima and maxima of a sequence: what Figure 1b of the paper counts along random directions.
+//! Local minima and maxima of a sequence, as Figure 1b of the paper counts them along random directions.
 
 use gnr_core::{Error as CoreError, Quantity};
 

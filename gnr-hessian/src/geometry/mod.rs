@@ -1,5 +1,5 @@
 //! The loss as a landscape: lines and planes through a point, extrema along them, directions that are comparable
-//! between networks, and where training went.
+//! between networks, and the principal directions of training.
 
 mod direction;
 mod extrema;

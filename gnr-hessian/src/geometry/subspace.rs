@@ -16,7 +16,7 @@ pub struct Subspace<V> {
 }
 
 impl<V: Vector> Subspace<V> {
-    /// Through `origin` along `axes`.
+    /// The subspace through `origin` along `axes`.
     ///
     /// # Errors
     /// [`Error::Configuration`] without axes, or where one is zero or not finite;
@@ -34,7 +34,7 @@ impl<V: Vector> Subspace<V> {
         Ok(Self { origin, axes })
     }
 
-    /// Where the coordinates are 0.
+    /// The point whose coordinates are all 0.
     pub fn origin(&self) -> &V {
         &self.origin
     }
@@ -70,7 +70,7 @@ impl<V: Vector> Subspace<V> {
     }
 
     /// The coordinates of the point of the subspace that is nearest to `point`, and the distance to it: least squares.
-    /// Directions that the others already span get what the solution of least norm gives them.
+    /// Where axes depend on each other, the coordinates are those of least norm.
     ///
     /// # Errors
     /// A failure of the backend.
@@ -94,7 +94,7 @@ impl<V: Vector> Subspace<V> {
         let largest = spectrum.values.last().copied().unwrap_or_default();
         let mut coordinates = vec![0.0; n];
         for (value, u) in spectrum.values.iter().zip(&spectrum.vectors) {
-            // What is smaller is rounding error of the inner products.
+            // Smaller eigenvalues are rounding errors of the inner products.
             if *value > 1e-12 * largest {
                 let along = u.iter().zip(&right).map(|(u, b)| u * b).sum::<f64>() / value;
                 coordinates.iter_mut().zip(u).for_each(|(c, u)| *c += along * u);
@@ -107,8 +107,8 @@ impl<V: Vector> Subspace<V> {
     }
 }
 
-/// `count` equidistant numbers from `low` to `high`, both included and exact; the middle is exact too where they are
-/// opposite. One number: `low`.
+/// `count` equidistant numbers from `low` to `high`, both included, each within rounding. Integers as ends are exact,
+/// and the middle between opposite ends is exactly 0. With `count` = 1 the number is `low`.
 pub fn linspace(low: f64, high: f64, count: usize) -> Vec<f64> {
     let steps = count.saturating_sub(1).max(1) as f64;
     (0..count).map(|i| (low * (steps - i as f64) + high * i as f64) / steps).collect()

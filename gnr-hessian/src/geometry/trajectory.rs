@@ -1,4 +1,4 @@
-//! Where training went: the principal directions of a sequence of checkpoints.
+//! The principal directions of training, from a sequence of checkpoints.
 
 use gnr_core::Vector;
 
@@ -10,7 +10,7 @@ use crate::{
 /// The directions in which a trajectory varies most.
 #[derive(Clone, Debug)]
 pub struct PrincipalDirections<V> {
-    /// Of norm 1, orthogonal, by falling variance.
+    /// The directions, of norm 1 and orthogonal, by falling variance.
     pub directions: Vec<V>,
     /// The fraction of the variance along each; they sum to at most 1.
     pub explained: Vec<f64>,
@@ -22,7 +22,7 @@ pub struct PrincipalDirections<V> {
 /// space's size. A direction's sign is that in which the last point lies beyond the first.
 ///
 /// # Errors
-/// [`Error::Configuration`] when the points do not span so many directions; those of vectors.
+/// [`Error::Configuration`] when the points do not span so many directions; the errors of vectors.
 ///
 /// # Cost
 /// One vector for each point and direction, n(n+1)/2 inner products for n points.
@@ -37,7 +37,8 @@ pub fn principal_directions<V: Vector>(points: &[V], count: usize) -> Result<Pri
             n.saturating_sub(1)
         )));
     }
-    // Relative to the first point: near a common origin far away, inner products would lose the digits that matter.
+    // Points are taken relative to the first one: inner products of points that share a large part would lose the
+    // digits that matter.
     let mut displacements = points.to_vec();
     for displacement in &mut displacements {
         displacement.axpy(-1.0, &points[0])?;
@@ -53,7 +54,7 @@ pub fn principal_directions<V: Vector>(points: &[V], count: usize) -> Result<Pri
     let total: f64 = spectrum.values.iter().map(|value| value.max(0.0)).sum();
     let mut found = PrincipalDirections { directions: Vec::new(), explained: Vec::new() };
     for (value, weights) in spectrum.values.iter().zip(&spectrum.vectors).rev().take(count) {
-        // Beside the largest, what is smaller is rounding error.
+        // A variance this small beside the total is rounding error.
         if value.is_nan() || *value <= 1e-10 * total {
             return Err(Error::Configuration(format!(
                 "the checkpoints vary in {} directions only, {count} are asked for",
@@ -75,7 +76,7 @@ pub fn principal_directions<V: Vector>(points: &[V], count: usize) -> Result<Pri
     Ok(found)
 }
 
-/// C·G·C with C = I − 11ᵀ/n.
+/// The centred matrix C·G·C with C = I − 11ᵀ/n.
 fn centred(gram: &Square) -> Square {
     let n = gram.n();
     let means: Vec<f64> = (0..n).map(|i| (0..n).map(|j| gram.get(i, j)).sum::<f64>() / n as f64).collect();

@@ -1,4 +1,4 @@
-//! The worked example of Figure 1a: two minima between which R_SAM cannot tell and R_GNR can.
+//! The worked example of Figure 1a: two minima that have equal R_SAM and different R_GNR.
 //!
 //! L̂(θ) = cos(k·πθ + π) on [−1, 1] with k = 1 (flat) and k = 3 (sharp), at θ = 0 with ρ = 1: R_SAM = 2 for both,
 //! R_GNR = kπ.
@@ -13,17 +13,17 @@ use gnr_core::{
 
 use crate::{Result, linspace};
 
-/// cos(k·πθ + π) of one variable.
+/// The loss cos(k·πθ + π) of one variable.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cosine {
-    /// k, the number of periods in [−1, 1].
+    /// The frequency k, the number of periods in [−1, 1].
     pub frequency: f64,
 }
 
 impl Cosine {
     /// The flat minimum of Figure 1a.
     pub const FLAT: Self = Self { frequency: 1.0 };
-    /// The sharp one.
+    /// The sharp minimum of Figure 1a.
     pub const SHARP: Self = Self { frequency: 3.0 };
 
     fn omega(self) -> f64 {
@@ -64,7 +64,7 @@ impl HvpOracle for Cosine {
 pub struct Example {
     /// The loss of one parameter.
     pub loss: Cosine,
-    /// θ in [−1, 1].
+    /// The grid of θ in [−1, 1].
     pub theta: Vec<f64>,
     /// The loss L̂ at each θ.
     pub values: Vec<f64>,

@@ -9,7 +9,7 @@ use crate::{Draw, Eigenpair, Error, Result, SymmetricOperator, Verdict, dense::E
 use gnr_core::Vector;
 use std::ops::ControlFlow;
 
-/// Where an iteration is, after each block of products.
+/// The progress of a run after a block of products.
 #[derive(Clone, Debug)]
 pub struct LanczosProgress {
     /// Matvecs so far.
@@ -24,22 +24,23 @@ pub struct LanczosProgress {
     pub converged: usize,
     /// Number of wanted pairs.
     pub wanted: usize,
-    /// Value and residual of each wanted pair that there is an estimate of, in the order they are reported. From the
-    /// last look at the projected matrix.
+    /// Value and residual of each wanted pair that has an estimate, in the order of reports, from the last look at the
+    /// projected matrix.
     pub pairs: Vec<(f64, f64)>,
 }
 
-/// Hears of the state after each block of products, may save it, and may break.
+/// The observer of a run, called with its state and progress after each block of products. It may save the state, and
+/// it may break.
 pub type LanczosObserver<'o, V> = &'o mut dyn FnMut(&LanczosState<V>, &LanczosProgress) -> ControlFlow<()>;
 
-/// How a [`lanczos`] run ended.
+/// The reason why a [`lanczos`] run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LanczosEnd {
     /// Every wanted pair has converged.
     Converged,
-    /// The matvecs were used up.
+    /// The matvecs were used up, or the basis spans a space to which no vector can be added.
     BudgetExhausted,
-    /// The observer asked to stop; the state goes on from here.
+    /// The observer asked to stop. The run can be continued from the state.
     Stopped,
 }
 
@@ -49,7 +50,8 @@ pub enum LanczosEnd {
 /// best Ritz vectors whenever the basis is full. Residuals come from the recurrence, H·V = V·T + W·C: ‖H·Vs − θ·Vs‖ =
 /// ‖C·s‖, exact up to the rounding of products and of the basis' orthogonality.
 ///
-/// Called with the same arguments on a state that was stopped and saved, it goes on with the numbers it would have had.
+/// A call with equal arguments on a state that was stopped and saved continues the run, and gives the numbers of a run
+/// without the stop.
 ///
 /// An eigenvalue of multiplicity m is found as often as the start vectors see it: once with `block = 1` in exact
 /// arithmetic, up to `block` times with blocks (rounding errors bring the other copies in, later).
@@ -59,8 +61,8 @@ pub enum LanczosEnd {
 /// configuration.
 ///
 /// # Cost
-/// At most [`Lanczos::num_matvecs`] products. With n vectors in the basis, full reorthogonalisation takes 2n to 4n
-/// inner products and updates a matvec; a restart, (basis·kept) updates.
+/// At most [`Lanczos::num_matvecs`] products, rounded up to whole blocks. With n vectors in the basis, full
+/// reorthogonalisation takes 2n to 4n inner products and updates a matvec; a restart, (basis·kept) updates.
 ///
 /// # References
 /// Wu and Simon, "Thick-restart Lanczos method for large symmetric eigenvalue problems", SIAM J. Matrix Anal. Appl. 22,
@@ -99,7 +101,7 @@ pub fn lanczos<A: SymmetricOperator>(
                 wanted,
                 pairs: state.progress.clone(),
             };
-            // Told before the verdict, so that the last state is seen too.
+            // The observer is called before the verdict, so that it sees the last state, too.
             let flow = observer(state, &progress);
             if look && converged >= wanted {
                 return Ok(LanczosEnd::Converged);
@@ -120,7 +122,7 @@ pub fn lanczos<A: SymmetricOperator>(
     }
 }
 
-/// What a Ritz pair is worth.
+/// The quality of a wanted Ritz pair.
 struct Estimate {
     /// Position among the Ritz values.
     index: usize,
@@ -130,7 +132,7 @@ struct Estimate {
 }
 
 impl<V: Vector> LanczosState<V> {
-    /// The wanted Ritz pairs, best first.
+    /// The wanted Ritz pairs, in the order of `Which`.
     fn estimates(&self, ritz: &Eigh, options: &Lanczos) -> Vec<Estimate> {
         let largest = ritz.values.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
         let order = options.which.order(&ritz.values);
@@ -170,8 +172,8 @@ impl<V: Vector> LanczosState<V> {
     }
 }
 
-/// ‖Hv − ⟨v, Hv⟩v‖ of every vector by products of their own, and the Rayleigh quotients: what the residuals of a
-/// recurrence are checked against.
+/// The Rayleigh quotient ⟨v, Hv⟩ and the residual ‖Hv − ⟨v, Hv⟩v‖ of every vector v, by a product for
+/// each. They check the residuals that a recurrence gives.
 ///
 /// # Errors
 /// The errors of the operator.

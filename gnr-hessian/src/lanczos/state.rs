@@ -1,4 +1,4 @@
-//! What a Lanczos run is asked for, and everything it must remember to go on.
+//! The options of a Lanczos run, and the state from which it can be continued.
 
 use crate::{
     Distribution, Draw, Error, Result,
@@ -6,7 +6,7 @@ use crate::{
 };
 use gnr_core::Vector;
 
-/// Which end of the spectrum.
+/// The end of the spectrum that is wanted, and the number of eigenvalues there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
     /// The largest eigenvalues, falling.
@@ -15,12 +15,12 @@ pub enum Which {
     Bottom(usize),
     /// The eigenvalues of largest modulus, by falling modulus.
     Dominant(usize),
-    /// So many from either end, the top ones first.
+    /// The given number of eigenvalues from either end, the top ones first.
     BothEnds(usize),
 }
 
 impl Which {
-    /// Pairs wanted in all.
+    /// Number of wanted pairs in all.
     pub fn count(self) -> usize {
         match self {
             Self::Top(count) | Self::Bottom(count) | Self::Dominant(count) => count,
@@ -42,7 +42,7 @@ impl Which {
             Self::BothEnds(count) => {
                 let (top, bottom) = (count.min(n), count.min(n - count.min(n)));
                 let ends = (0..top).map(|i| n - 1 - i).chain(0..bottom);
-                // What may be kept beyond: from outside to inside.
+                // The rest, of which a restart may keep a part, follows from outside to inside.
                 let middle = (bottom..n - top).collect::<Vec<_>>();
                 let inwards = (0..middle.len())
                     .map(|i| if i % 2 == 0 { middle[middle.len() - 1 - i / 2] } else { middle[i / 2] });
@@ -52,7 +52,7 @@ impl Which {
     }
 }
 
-/// Which basis vectors a new one is made orthogonal to, beyond the neighbours that the recurrence names.
+/// The basis vectors to which a new vector is made orthogonal, beyond its neighbours in the recurrence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reorthogonalization {
     /// All of them: orthogonal to working precision.
@@ -66,33 +66,33 @@ pub enum Reorthogonalization {
     Local,
 }
 
-/// What is wanted, with what means.
+/// The options of a Lanczos run: wanted pairs, budget, accuracy, memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lanczos {
     /// The wanted pairs.
     pub which: Which,
-    /// Matvecs in all, at most. Default 1000.
+    /// Budget of matvecs; default 1000. The last block may exceed it by less than `block`.
     pub num_matvecs: usize,
     /// A pair has converged when ‖Hv − λv‖ ≤ tolerance·|λ| (the eigenvalue is then off by about tolerance²·|λ|/gap, at
     /// most tolerance·|λ|). Default 1e-3.
     pub tolerance: f64,
-    /// … or ≤ floor·max |λ|: eigenvalues at zero have no relative accuracy. Default 1e-7, what products in f32 can
-    /// reach.
+    /// A pair has also converged when ‖Hv − λv‖ ≤ floor·max |λ|, because eigenvalues at zero have no
+    /// relative accuracy. Default 1e-7, which products in f32 can reach.
     pub floor: f64,
-    /// Vectors a block. Default 1; blocks pay where several products at once are cheaper than one by one (a data set in
-    /// many batches), and for eigenvalues that are equal or nearly so.
+    /// Number of vectors in a block; default 1. Blocks pay where several products at once are cheaper than one by one
+    /// (a data set in many batches), and for eigenvalues that are equal or nearly so.
     pub block: usize,
-    /// Vectors in the basis before a restart, at least wanted + 2·block. Default: three times the wanted pairs, plus
-    /// 40.
+    /// Number of vectors in the basis before a restart, at least wanted + 2·block + 2 and at most the dimension.
+    /// Default: three times the wanted pairs, plus 40.
     pub max_basis: Option<usize>,
-    /// How the basis is kept orthogonal; default full.
+    /// The reorthogonalisation of the basis; default full.
     pub reorthogonalization: Reorthogonalization,
     /// Unit roundoff of the vectors' storage. Default that of f32, 6e-8.
     pub epsilon: f64,
 }
 
 impl Lanczos {
-    /// The defaults for these pairs.
+    /// The default options for these wanted pairs.
     pub fn new(which: Which) -> Self {
         Self {
             which,
@@ -110,33 +110,34 @@ impl Lanczos {
         self.which.count()
     }
 
-    /// Vectors in the basis before a restart.
+    /// Number of vectors in the basis before a restart.
     pub fn basis_limit(&self, dim: usize) -> usize {
         let least = self.wanted() + 2 * self.block + 2;
         self.max_basis.unwrap_or(3 * self.wanted() + 40).max(least).min(dim.max(1))
     }
 
-    /// Whether the projected matrix is looked at with `n` vectors in the basis: with many of them not every time, for a
-    /// look costs O(n³).
+    /// Whether the projected matrix is looked at with `n` vectors in the basis. With many vectors this is not after
+    /// every block, because a look costs O(n³).
     pub(super) fn is_due(&self, n: usize, num_matvecs: usize) -> bool {
         let every = (n / 25).max(1) * self.block;
         n >= self.wanted() && num_matvecs % every < self.block
     }
 }
 
-/// Everything a run has: orthonormal `basis` V and `next` block W, `projected` T = VᵀHV and `coupling` C = WᵀHV, so
-/// that H·V = V·T + W·C. Save it to go on later.
+/// The state of a run: orthonormal `basis` V and `next` block W, `projected` T = VᵀHV and `coupling` C = WᵀHV, so
+/// that H·V = V·T + W·C. A saved state can be continued later.
 #[derive(Clone, Debug)]
 pub struct LanczosState<V> {
     /// The orthonormal basis V.
     pub basis: Vec<V>,
-    /// W: multiplied next. Empty when the basis spans an invariant subspace that nothing can be added to.
+    /// The block W, which is multiplied next. W is empty when the basis spans an invariant subspace to which no vector
+    /// can be added.
     pub next: Vec<V>,
     /// The projected matrix T.
     pub projected: Square,
-    /// C, a row for each vector of W, as long as the basis.
+    /// The coupling C: a row for each vector of W, as long as the basis.
     pub coupling: Vec<Vec<f64>>,
-    /// Leading basis vectors that are Ritz vectors of a restart.
+    /// Number of leading basis vectors that are Ritz vectors of a restart.
     pub kept: usize,
     /// Converged Ritz vectors that selective reorthogonalisation works with.
     pub good: Vec<Good<V>>,
@@ -148,7 +149,7 @@ pub struct LanczosState<V> {
     pub draws: u64,
     /// Value and residual of the wanted pairs at the last look.
     pub progress: Vec<(f64, f64)>,
-    /// How many of them had converged.
+    /// Number of wanted pairs that had converged at the last look.
     pub converged: usize,
 }
 
@@ -159,7 +160,7 @@ pub struct Good<V> {
     pub vector: V,
     /// The Ritz value θ.
     pub value: f64,
-    /// ‖C·s‖ when it was noted.
+    /// The estimate of the residual ‖C·s‖ when the vector was noted.
     pub residual: f64,
 }
 
@@ -214,18 +215,18 @@ impl<V: Vector> LanczosState<V> {
         })
     }
 
-    /// Eigenpairs of T: Ritz values and the coefficients of Ritz vectors.
+    /// The eigenpairs of T: Ritz values, and the coefficients s of Ritz vectors V·s.
     pub fn ritz(&self) -> Eigh {
         eigh(&self.projected)
     }
 
-    /// ‖H·Vs − θ·Vs‖ = ‖C·s‖ for an eigenvector s of T.
+    /// The residual ‖H·Vs − θ·Vs‖ = ‖C·s‖ of the Ritz vector V·s, for an eigenvector s of T.
     pub fn residual(&self, s: &[f64]) -> f64 {
         let row = |row: &Vec<f64>| row.iter().zip(s).map(|(c, s)| c * s).sum::<f64>();
         self.coupling.iter().map(row).map(|x| x * x).sum::<f64>().sqrt()
     }
 
-    /// V·s.
+    /// The combination V·s of the basis vectors.
     ///
     /// # Errors
     /// The errors of vectors; [`Error::Configuration`] for an empty basis.
@@ -240,7 +241,7 @@ impl<V: Vector> LanczosState<V> {
         Ok(sum)
     }
 
-    /// A state that was read from a file may be anything.
+    /// Checks that the parts of the state fit, because a state that was read from a file may be anything.
     pub(super) fn check(&self) -> Result<()> {
         let n = self.basis.len();
         let fits = self.projected.n() == n

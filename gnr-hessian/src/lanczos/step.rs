@@ -1,4 +1,4 @@
-//! One block of products, and one restart.
+//! The steps of a Lanczos run: one block of products, and one restart.
 
 use super::{Good, Lanczos, LanczosState, Reorthogonalization};
 use crate::{
@@ -7,8 +7,8 @@ use crate::{
 };
 use gnr_core::Vector;
 
-/// w ← (I − VVᵀ)w by classical Gram–Schmidt, again while a pass takes away more than it leaves (Daniel et al., Math.
-/// Comp. 30, 1976). Returns the norm that is left.
+/// Orthogonalises w ← (I − VVᵀ)w by classical Gram–Schmidt. A pass that leaves at most 0.7 of the norm is
+/// followed by another, up to four in all (Daniel et al., Math. Comp. 30, 1976). Returns the norm that is left.
 pub(crate) fn orthogonalise<'v, V: Vector + 'v>(
     w: &mut V,
     against: impl Iterator<Item = &'v V>,
@@ -67,7 +67,7 @@ impl<V: Vector> LanczosState<V> {
                 self.basis[n..].iter().map(|w| product.dot(w)).collect::<gnr_core::Result<Vec<_>>>()?;
             for (r, (w, overlap)) in self.basis[n..].iter().zip(overlaps).enumerate() {
                 product.axpy(-overlap, w)?;
-                // Symmetric but for rounding: the mean of both.
+                // The block is symmetric but for rounding, so the mean of both overlaps is taken.
                 *projected.at(n + r, n + s) += 0.5 * overlap;
                 *projected.at(n + s, n + r) += 0.5 * overlap;
             }
@@ -78,7 +78,7 @@ impl<V: Vector> LanczosState<V> {
         self.orthonormalise(dim, products, &sizes, options, probes)
     }
 
-    /// W and C from what is left of the products.
+    /// Makes W and C from the rest of the products.
     fn orthonormalise(
         &mut self,
         dim: usize,
@@ -105,7 +105,7 @@ impl<V: Vector> LanczosState<V> {
             }
             let mut norm = self.reorthogonalise(&mut w, &next, options)?;
             let mut row = vec![0.0; n];
-            // What is left at the level of rounding has no direction: a random one takes its place, uncoupled.
+            // A rest at the level of rounding has no direction: a random vector, without coupling, replaces it.
             if norm <= 10.0 * options.epsilon.min(1e-10) * sizes[s].max(largest) {
                 w = probes.draw(Distribution::Gaussian, self.draws)?;
                 self.draws += 1;
@@ -138,8 +138,9 @@ impl<V: Vector> LanczosState<V> {
         }
     }
 
-    /// Notes the Ritz vectors along which orthogonality is about to be lost: those whose residual, judged by what is
-    /// `left` of the products, is below √ε. The new vectors' component along such a vector is about ε/residual.
+    /// Notes the Ritz vectors along which orthogonality is about to be lost: those whose residual, estimated from the
+    /// norms `left` of the products' rest, is at most √ε·max |θ|. The new vectors' component along such a vector
+    /// is about ε/residual.
     fn find_good(&mut self, left: &[f64], options: &Lanczos) -> Result<()> {
         let n = self.basis.len();
         if options.reorthogonalization != Reorthogonalization::Selective || n <= self.kept {
@@ -172,8 +173,8 @@ impl<V: Vector> LanczosState<V> {
     pub(super) fn restart(&mut self, options: &Lanczos) -> Result<()> {
         let (ritz, n) = (self.ritz(), self.basis.len());
         let wanted = options.wanted();
-        // Beyond the wanted pairs a third of the room: the closer the kept ones reach, the faster the wanted ones
-        // converge.
+        // A third of the pairs beyond the wanted ones is kept, too: with these neighbours in the basis the wanted pairs
+        // converge faster.
         let keep = (wanted + (n.saturating_sub(wanted)) / 3).min(n.saturating_sub(self.next.len())).max(1);
         let chosen: Vec<usize> = options.which.order(&ritz.values).into_iter().take(keep).collect();
         let kept = chosen.iter().map(|&i| self.combine(&ritz.vectors[i])).collect::<Result<Vec<_>>>()?;

@@ -9,11 +9,11 @@ use gnr_core::Vector;
 /// Options of [`hutch_plus_plus`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HutchPlusPlus {
-    /// Vectors of the subspace, two matvecs each. Default 20.
+    /// Number of vectors that span the subspace, two matvecs each; default 20.
     pub sketch: usize,
-    /// When sampling the rest stops; the tolerance is relative to the whole trace. Default: after 100 samples.
+    /// The rule that ends the sampling of the rest; its tolerance is relative to the whole trace. Default: 100 samples.
     pub rule: Stopping,
-    /// Products at once; 0 and 1 are the same.
+    /// Number of products at once; 0 counts as 1.
     pub block: usize,
 }
 
@@ -23,12 +23,12 @@ impl Default for HutchPlusPlus {
     }
 }
 
-/// tr H = tr QᵀHQ + tr (I−QQᵀ)H(I−QQᵀ), Q an orthonormal basis of H·S for a random S: the first part is computed, the
-/// second, from which the dominant eigenvalues are gone, is estimated by Rademacher samples. The interval is
-/// conditional on Q, hence valid.
+/// Estimates tr H = tr QᵀHQ + tr (I−QQᵀ)H(I−QQᵀ), where Q is an orthonormal basis of H·S for a random S. The
+/// first part is computed. The second part, which has lost the dominant eigenvalues, is estimated by Rademacher
+/// samples. The interval is conditional on Q, hence valid.
 ///
 /// # Errors
-/// As [`hutchinson`](super::hutchinson()).
+/// The errors of [`hutchinson`](super::hutchinson()).
 ///
 /// # Cost
 /// 2·sketch + samples matvecs; sketch + 2·block vectors.
@@ -65,7 +65,7 @@ pub fn hutch_plus_plus<A: SymmetricOperator>(
         for mut product in products {
             let before = product.norm()?;
             let norm = orthogonalise(&mut product, basis.iter())?;
-            // Of an operator of lower rank nothing is left.
+            // Nothing is left where the operator's rank is smaller than the sketch.
             if norm > 1e-6 * before {
                 product.scale(1.0 / norm)?;
                 orthogonalise(&mut product, basis.iter())?;

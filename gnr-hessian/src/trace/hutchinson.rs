@@ -6,23 +6,24 @@ use crate::{Distribution, Draw, Result, Stopping, SymmetricOperator};
 /// Options of [`hutchinson`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Hutchinson {
-    /// Of the test vectors. Default Rademacher.
+    /// Distribution of the test vectors; default Rademacher.
     pub distribution: Distribution,
-    /// When to stop. Default: after 100 samples.
+    /// The rule that ends sampling. Default: 100 samples.
     pub rule: Stopping,
-    /// Products at once; 0 and 1 are the same.
+    /// Number of products at once; 0 counts as 1.
     pub block: usize,
 }
 
-/// tr H = E vᵀHv: unbiased, with variance 2(‖H‖²_F − Σhᵢᵢ²) a Rademacher sample and 2‖H‖²_F a Gaussian one.
+/// Estimates tr H = E vᵀHv without bias. The variance of a sample is 2(‖H‖²_F − Σhᵢᵢ²) for Rademacher
+/// vectors and 2‖H‖²_F for Gaussian ones.
 ///
-/// `samples` holds the estimates made before, when one was stopped; new ones are appended. Test vector k is probe k.
+/// `samples` holds the samples of a run that was stopped, or none; new ones are appended. Test vector k is probe k.
 ///
 /// # Errors
 /// The errors of the operator; [`gnr_core::Error::NonFinite`]; options out of range.
 ///
 /// # Cost
-/// One matvec a sample; two vectors a product at once.
+/// One matvec a sample; two vectors for each product of a block.
 ///
 /// # References
 /// Hutchinson, Commun. Statist. Simul. Comput. 19, 1990; Avron and Toledo, J. ACM 58, 2011.

@@ -30,7 +30,7 @@ pub enum TraceEnd {
 pub struct TraceEstimate {
     /// The estimate of the trace.
     pub value: f64,
-    /// Its standard error.
+    /// The standard error of the estimate.
     pub standard_error: f64,
     /// Lower end of the confidence interval.
     pub low: f64,
@@ -40,11 +40,11 @@ pub struct TraceEstimate {
     pub confidence: f64,
     /// Number of matvecs spent.
     pub num_matvecs: usize,
-    /// What was computed without randomness, for [`hutch_plus_plus`]; the samples estimate the rest.
+    /// The part of the trace that [`hutch_plus_plus`] computes, 0 for other methods; the samples estimate the rest.
     pub exact_part: f64,
     /// One estimate a test vector.
     pub samples: Vec<f64>,
-    /// Why it ended.
+    /// The reason why sampling ended.
     pub end: TraceEnd,
 }
 
@@ -71,7 +71,7 @@ impl TraceEstimate {
     }
 }
 
-/// What the observer of a trace estimate hears after each block of products.
+/// The observer of a trace estimate, called after each block of products; it may break.
 pub type TraceObserver<'o> = &'o mut dyn FnMut(&TraceProgress<'_>) -> ControlFlow<()>;
 
 /// An estimate under way.
@@ -79,18 +79,19 @@ pub type TraceObserver<'o> = &'o mut dyn FnMut(&TraceProgress<'_>) -> ControlFlo
 pub struct TraceProgress<'s> {
     /// Matvecs so far.
     pub num_matvecs: usize,
-    /// Matvecs at most.
+    /// The largest number of matvecs.
     pub budget: usize,
     /// Samples so far.
     pub samples: &'s [f64],
-    /// Estimate and interval of these, at the full confidence (a look of the stopping rule asks for more).
+    /// Estimate and interval from these samples, at the confidence over all looks. (One look of the stopping rule uses
+    /// a higher confidence.)
     pub interval: Interval,
 }
 
-/// Samples of a form vᵀHv until a stopping rule is satisfied.
+/// Samples a form vᵀHv until a stopping rule is satisfied.
 struct Sampler<'s> {
     rule: &'s Stopping,
-    /// Added to the mean of the samples: what the relative tolerance refers to.
+    /// The number added to the mean of the samples; the relative tolerance refers to the sum.
     exact_part: f64,
     /// Matvecs before the first sample.
     before: usize,
@@ -132,7 +133,7 @@ impl Sampler<'_> {
                     return Ok((interval, TraceEnd::Stopped));
                 }
             }
-            // A sample that was longer already when it was resumed has had its earlier looks.
+            // A resumed sample that is longer than `size` has had this look before.
             if samples.len() == size || size == self.rule.max_samples {
                 let interval = mean_interval(samples, confidence);
                 if self.rule.satisfied(&shifted(interval)) {
@@ -147,7 +148,7 @@ impl Sampler<'_> {
     }
 }
 
-/// A quadratic form that is NaN or infinite is an error with a name.
+/// Returns a quadratic form that is finite; for NaN and infinities an error with a name.
 fn finite(value: f64) -> Result<f64> {
     if value.is_finite() {
         return Ok(value);

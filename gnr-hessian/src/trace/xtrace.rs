@@ -10,9 +10,9 @@ use gnr_core::Vector;
 /// Options of [`xtrace`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct XTrace {
-    /// When to stop; a sample is a test vector, two matvecs. Default: after 50.
+    /// The rule that ends sampling; a sample is a test vector and takes two matvecs. Default: 50 samples.
     pub rule: Stopping,
-    /// Products at once; 0 and 1 are the same.
+    /// Number of products at once; 0 counts as 1.
     pub block: usize,
 }
 
@@ -22,20 +22,21 @@ impl Default for XTrace {
     }
 }
 
-/// tr H as the mean of leave-one-out Hutch++ estimates: with Q₍ᵢ₎ a basis of H·ω₁, …, H·ωₘ without the i-th, tᵢ = tr
-/// Q₍ᵢ₎ᵀHQ₍ᵢ₎ + c·ωᵢᵀ(I−P₍ᵢ₎)H(I−P₍ᵢ₎)ωᵢ. Test vectors are uniform on the sphere of radius √d, and c makes the
-/// projected one of the length that a vector on the complement's own sphere has.
+/// Estimates tr H as the mean of leave-one-out Hutch++ estimates tᵢ = tr Q₍ᵢ₎ᵀHQ₍ᵢ₎ +
+/// c·ωᵢᵀ(I−P₍ᵢ₎)H(I−P₍ᵢ₎)ωᵢ. Q₍ᵢ₎ is an orthonormal basis of H·ω₁, …, H·ωₘ
+/// without the i-th, and P₍ᵢ₎ the projection onto it. Test vectors are uniform on the sphere of radius √d. c
+/// scales the projected one to the length of a vector on the complement's own sphere.
 ///
-/// All products are used in both roles, and none is repeated when the sample grows. Exact, but for rounding, once the
-/// test vectors span the range of H.
+/// All products are used in both roles, and none is repeated when the sample grows. The estimate is exact, but for
+/// rounding, once the products span the range of H.
 ///
 /// The tᵢ are exchangeable, not independent: s/√m, which the estimator's authors suggest, is too small where the
 /// spectrum decays (intervals of 95 % covered 81 % of the time on a geometric one). Standard error and interval are
-/// therefore widened by [`CORRELATION`]; with it they cover on every spectrum of this crate's tests. That is measured,
-/// not proved: where it must be certain take [`hutch_plus_plus`](super::hutch_plus_plus()).
+/// therefore widened by [`CORRELATION`]; with it intervals cover on every spectrum of this crate's tests. This coverage
+/// is measured, not proved: where it must be certain take [`hutch_plus_plus`](super::hutch_plus_plus()).
 ///
 /// # Errors
-/// As [`hutchinson`](super::hutchinson()).
+/// The errors of [`hutchinson`](super::hutchinson()).
 ///
 /// # Cost
 /// Two matvecs a test vector; two vectors each are kept. O(m³) scalar work a look.
@@ -88,7 +89,7 @@ pub fn xtrace<A: SymmetricOperator>(
     Ok(TraceEstimate::new(interval, 0.0, &samples, parts.num_matvecs, TraceEnd::Budget, &options.rule))
 }
 
-/// By how much correlation between leave-one-out estimates is taken to enlarge the standard error.
+/// The factor by which correlation between leave-one-out estimates is taken to enlarge the standard error.
 pub const CORRELATION: f64 = 1.75;
 
 /// The interval of [`mean_interval`], widened by [`CORRELATION`].
@@ -102,7 +103,7 @@ fn widened(samples: &[f64], confidence: f64) -> Interval {
     }
 }
 
-/// Ω, Q, and the small matrices of H·Ω = Q·R, W = QᵀΩ, QᵀHQ, all by columns.
+/// The test vectors Ω, the basis Q of H·Ω = Q·R, and the small matrices R, W = QᵀΩ and QᵀHQ, all by columns.
 struct Parts<V> {
     dim: usize,
     omega: Vec<V>,
@@ -129,7 +130,8 @@ impl<V: Vector> Parts<V> {
         self.q.len()
     }
 
-    /// `count` more test vectors. False when a product brings nothing new: the range is spanned.
+    /// Adds `count` test vectors. Returns false when a product adds nothing to the span of Q, which is then the range
+    /// of H.
     fn extend<A: SymmetricOperator<Vector = V>>(
         &mut self,
         operator: &mut A,
@@ -174,7 +176,7 @@ impl<V: Vector> Parts<V> {
                 self.h.push(upto.iter().map(|q| finite(q.dot(z)?)).collect::<Result<Vec<_>>>()?);
             }
         }
-        // W grows by rows below old columns and by whole new ones.
+        // W grows by rows below its old columns, and by whole new columns.
         for (j, v) in self.omega.iter().enumerate() {
             if j >= self.w.len() {
                 self.w.push(Vec::new());
@@ -202,7 +204,8 @@ impl<V: Vector> Parts<V> {
         (0..x.len()).map(|i| x[i] * (0..y.len()).map(|j| self.form(i, j) * y[j]).sum::<f64>()).sum()
     }
 
-    /// t₁, …, tₘ. P₍ᵢ₎ = Q(I − ssᵀ)Qᵀ, s the direction of row i of R⁻¹.
+    /// The leave-one-out estimates t₁, …, tₘ. P₍ᵢ₎ = Q(I − ssᵀ)Qᵀ, where s is the direction of row i
+    /// of R⁻¹.
     fn samples(&self) -> Vec<f64> {
         let (m, whole) = (self.count(), self.exact());
         (0..m)

@@ -3,7 +3,8 @@
 use super::Duals;
 use crate::{AcrossRanks, Dual, Error, Result, ranks::unsupported};
 
-/// Elementwise functions. Their derivatives are made of each other, so dual numbers need no further function.
+/// Elementwise functions. The derivative of each is composed of these functions and arithmetic, so dual numbers need no
+/// further function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unary {
     /// The function max(x, 0); derivative 0 at 0, as in PyTorch.

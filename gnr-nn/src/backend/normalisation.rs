@@ -8,12 +8,13 @@ use super::{
 };
 use crate::{AcrossRanks, Dual, Error, Result};
 
-/// What a batch or group normalisation does after normalising, so that a backend can make one pass of it.
+/// The operations that follow a batch or group normalisation, given with it so that a backend can fuse all of them into
+/// one pass.
 #[derive(Debug)]
 pub struct Fused<'t, T> {
-    /// Added after the affine map (the shortcut of a residual block).
+    /// The tensor added after the affine map, such as the shortcut of a residual block.
     pub residual: Option<&'t T>,
-    /// Applied last: ReLU, ReLU6, SiLU, or any other.
+    /// The function applied last: ReLU, ReLU6, SiLU, or any other.
     pub activation: Option<Unary>,
 }
 
@@ -42,8 +43,8 @@ pub struct BatchStats<T> {
 
 /// Normalisations with their derivatives, which flow through the statistics. Each has a default in [`Linear`].
 pub trait Normalisation: Linear {
-    /// Normalises each channel of `[N, C, H, W]` by the statistics of the batch, then scale, shift, residual,
-    /// activation.
+    /// Normalises each channel of `[N, C, H, W]` by the statistics of the batch, then applies scale, shift, residual
+    /// and activation.
     fn batch_norm(
         &self,
         x: &Self::Tensor,
@@ -54,16 +55,16 @@ pub trait Normalisation: Linear {
     ) -> Result<(Self::Tensor, BatchStats<Self::Tensor>)> {
         batch_norm(self, x, scale, shift, eps, fused)
     }
-    /// [`batch_norm`](Self::batch_norm) by the statistics of the whole batch that the ranks share. Derivatives flow
-    /// through them, to all ranks. `affine` is scale and shift.
+    /// Normalises as [`batch_norm`](Self::batch_norm) does, by the statistics of the whole batch that the ranks share.
+    /// Derivatives flow through the statistics to all ranks. `affine` is scale and shift.
     ///
     /// # Errors
     /// Shape mismatches; a rank that is gone; a backend that cannot exchange numbers with other ranks.
     ///
     /// # Cost
-    /// As composed: two exchanges of `[C]` numbers, and two more in the reverse pass. Fused in a backend: one of each,
-    /// and one of each in a Hessian-vector product; means of more than 4096 numbers take two
-    /// ([`Collective::mean`](gnr_core::Collective::mean)).
+    /// Composed: two exchanges of `[C]` numbers in the forward pass, and two in the reverse pass. Fused in a backend:
+    /// one in each of them, and likewise in the two passes of a Hessian-vector product. A mean of more than 4096
+    /// numbers takes two exchanges ([`Collective::mean`](gnr_core::Collective::mean)).
     fn batch_norm_over_ranks(
         &self,
         x: &Self::Tensor,
@@ -74,7 +75,8 @@ pub trait Normalisation: Linear {
     ) -> Result<(Self::Tensor, BatchStats<Self::Tensor>)> {
         batch_norm_over_ranks(self, x, affine, eps, fused, across)
     }
-    /// Normalises each channel by given statistics (`stats` is a constant), then scale, shift, residual, activation.
+    /// Normalises each channel by given statistics (`stats` is a constant), then applies scale, shift, residual and
+    /// activation.
     fn batch_norm_eval(
         &self,
         x: &Self::Tensor,
@@ -86,8 +88,8 @@ pub trait Normalisation: Linear {
     ) -> Result<Self::Tensor> {
         batch_norm_eval(self, x, scale, shift, stats, eps, fused)
     }
-    /// Normalises each row (the last axis, `[D]`) by its own mean and biased variance, then scale and shift, both
-    /// `[D]`.
+    /// Normalises each row (the last axis, `[D]`) by its own mean and biased variance, then applies scale and shift,
+    /// both `[D]`.
     fn layer_norm(
         &self,
         x: &Self::Tensor,
@@ -98,7 +100,7 @@ pub trait Normalisation: Linear {
         layer_norm(self, x, scale, shift, eps)
     }
     /// Normalises each of `groups` groups of consecutive channels of each sample of `[N, C, H, W]` by its own mean and
-    /// biased variance, then scale, shift (both `[C]`), residual, activation.
+    /// biased variance. Then applies scale, shift (both `[C]`), residual and activation.
     fn group_norm(
         &self,
         x: &Self::Tensor,
@@ -224,7 +226,7 @@ impl<B: Normalisation> Normalisation for Duals<B> {
     }
 }
 
-/// What follows a normalisation: the residual is added, then the activation applied.
+/// Finishes a normalisation: adds the residual, then applies the activation.
 ///
 /// # Errors
 /// A residual of another shape.
@@ -269,7 +271,7 @@ pub fn batch_norm_over_ranks<B: Linear>(
     normalise(b, x, [scale, shift], eps, fused, |mean| b.mean_over_ranks(&mean, across))
 }
 
-/// Batch normalisation; `whole` makes the mean of the batch of that of these images.
+/// Batch normalisation, where `whole` turns a mean over these images into the mean over the whole batch.
 fn normalise<B: Linear>(
     b: &B,
     x: &B::Tensor,

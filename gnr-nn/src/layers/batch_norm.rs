@@ -7,12 +7,10 @@ use crate::{
 /// Batch normalisation of `[N, C, H, W]` per channel. Tensors: `weight`, `bias`, `running_mean`, `running_var`, all
 /// `[C]`.
 ///
-/// Train mode normalises by the batch (biased variance; derivatives flow through the statistics) and reports the
-/// statistics
-/// to the context; eval mode uses the running ones as constants, and so does a layer whose weight is
-/// [frozen](crate::Frozen)
-/// in every mode. Where ranks share the batch, its statistics are those of all of it if the context says so
-/// ([`Context::with_ranks`]). eps 1e-5, momentum 0.1, as in PyTorch.
+/// Train mode normalises by the statistics of the batch (biased variance; derivatives flow through them) and reports
+/// these to the context. Eval mode uses the running statistics as constants. A layer whose weight is
+/// [frozen](crate::Frozen) does so in every mode. Where the context names ranks ([`Context::with_ranks`]), batch
+/// statistics are those of the batch that the ranks share. eps 1e-5, momentum 0.1, as in PyTorch.
 #[derive(Clone, Debug)]
 pub struct BatchNorm2d {
     name: String,
@@ -42,19 +40,19 @@ impl BatchNorm2d {
         self.eps = eps;
         self
     }
-    /// Another momentum m in running ← (1−m)·running + m·batch.
+    /// Sets the momentum m in running ← (1−m)·running + m·batch; default 0.1.
     pub fn with_momentum(mut self, momentum: f64) -> Self {
         self.momentum = momentum;
         self
     }
-    /// Normalises.
+    /// Normalises x, scales and shifts.
     ///
     /// # Errors
     /// Shape mismatches.
     pub fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
         self.forward_fused(cx, x, Fused::default())
     }
-    /// Normalises, then ReLU.
+    /// Normalises x, scales and shifts, then applies ReLU.
     ///
     /// # Errors
     /// Shape mismatches.
@@ -64,9 +62,8 @@ impl BatchNorm2d {
     /// Normalises, adds a residual if there is one, applies an activation if asked for.
     ///
     /// # Errors
-    /// Shape mismatches; in train mode a single value a channel (one sample with maps of 1×1), whose normalised value
-    /// would be 0
-    /// whatever it is.
+    /// Shape mismatches; in train mode a single value a channel (one sample with maps of 1×1), because every single
+    /// value is normalised to 0.
     pub fn forward_fused<B: Backend>(
         &self,
         cx: &mut Context<'_, B>,

@@ -56,8 +56,8 @@ impl<M: Model, B: Autodiff> ExampleOracle for BatchOracle<'_, M, B> {
         }
     }
 
-    /// Selects rows. Where ranks share the batch, the rows are this rank's and all ranks select together. A rank
-    /// without any of the rows answers for one row, which does not count.
+    /// Selects rows. Where ranks share the batch, the rows are this rank's and all ranks select together. A rank that
+    /// has none of the rows answers for one row, which does not count.
     fn select(&mut self, rows: Option<&[usize]>) -> CoreResult<f64> {
         if let Some(shares) = self.shares.filter(|shares| shares.ranks().size() > 1) {
             return self.select_on_ranks(shares, rows);

@@ -92,8 +92,8 @@ where
 
     /// The sum over the ranks of Jᵀ·u of their own rows; u has the rows of all ranks.
     ///
-    /// Each rank's rows are divided by its share, and the sum is the weighted mean. Derivatives that cross ranks (of
-    /// statistics that they share) thereby have the weights that they have in a gradient.
+    /// Each rank divides its rows of u by its weight, and the reduction multiplies with the weight again. Derivatives
+    /// that cross ranks, through statistics that they share, thus have the weights of a gradient.
     fn pull_back(&mut self, at: &Self::Vector, u: &Outputs) -> Result<Self::Vector> {
         if self.alone() {
             return self.inner.pull_back(at, u);

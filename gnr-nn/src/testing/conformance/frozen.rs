@@ -57,8 +57,7 @@ fn answers<B: Autodiff>(backend: &B, rule: Rule, mode: Mode) -> CoreResult<Vec<(
     let refused = oracle.evaluate(&setting.theta, Pass::Probe, Order::First).is_err();
     assert!(refused || theta.dim() == setting.theta.dim(), "a point with the frozen parameters");
     let after = setting.statistics(&buffers)?;
-    // Each channel pair has four statistics. Those of a layer must move exactly when it is in train mode and its weight
-    // is learned.
+    // The statistics of a layer must move exactly when the mode is train mode and the layer's weight is learned.
     let mut at = 0;
     for entry in setting.net.layout().buffers() {
         let range = at..at + entry.len();

@@ -19,7 +19,7 @@ use crate::Autodiff;
 /// - A network through [`BatchOracle`](crate::BatchOracle): gradients, products (repeated bit for bit), running
 ///   statistics of `Commit`, `Probe` and eval mode, the masks of dropout. A model that runs differently the second time
 ///   is an error, and NaN stays NaN.
-/// - That network with frozen parts.
+/// - The network with frozen parts.
 ///
 /// `tolerance` is relative to the largest element of each result. 1e-10 suits f64; in f32, 2e-4: second derivatives of
 /// a BatchNorm over a few elements lose three digits. All inputs are exact in f32.
