@@ -25,6 +25,8 @@ pub struct Accumulated<O> {
     parts: Vec<(O, f64)>,
     /// The number of examples nᵢ of each micro-batch.
     examples: Vec<usize>,
+    /// The number of examples of each micro-batch in the present sample or selection.
+    rows: Vec<usize>,
 }
 
 impl<O> Accumulated<O> {
@@ -42,7 +44,19 @@ impl<O> Accumulated<O> {
         }
         let (parts, examples): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         let weights = shares(&examples);
-        Ok(Self { parts: parts.into_iter().zip(weights).collect(), examples })
+        Ok(Self { parts: parts.into_iter().zip(weights).collect(), rows: examples.clone(), examples })
+    }
+
+    /// Takes up a sample or selection of so many examples of each micro-batch, which have these weights.
+    fn take_up(&mut self, rows: Vec<usize>, weights: Vec<f64>) {
+        self.parts.iter_mut().zip(weights).for_each(|((_, weight), new)| *weight = new);
+        self.rows = rows;
+    }
+
+    /// The micro-batches that answer at a point: all of them at the committed point, which knows no selection.
+    fn answering<V>(&mut self, at: Point<'_, V>) -> impl Iterator<Item = &mut O> {
+        let probe = at.is_probe();
+        self.parts.iter_mut().filter(move |(_, weight)| !probe || *weight > 0.0).map(|(part, _)| part)
     }
 
     /// The micro-batches with a positive weight: those that have selected examples, or all of them without a selection.
@@ -87,7 +101,7 @@ impl<O: GradOracle> GradOracle for Accumulated<O> {
 }
 
 impl<O: SampledOracle> SampledOracle for Accumulated<O> {
-    /// Restricts every micro-batch to its share of the sample; the weights stay.
+    /// Restricts every micro-batch to its share of the sample. The weights are those of the whole batch.
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
         if sample.is_some_and(|sample| sample.part.is_some()) {
             let message = "a sample of a batch that is spread over ranks cannot be taken of micro-batches: take one micro-batch a rank";
@@ -97,6 +111,8 @@ impl<O: SampledOracle> SampledOracle for Accumulated<O> {
             let seed = |sample: Sample| SplitMix64::new(sample.seed ^ i as u64).next_u64();
             part.restrict(sample.map(|sample| Sample { seed: seed(sample), ..sample }))?;
         }
+        let rows = self.examples.iter().map(|&n| sample.map_or(n, |sample| sample.rows(n).len())).collect();
+        self.take_up(rows, shares(&self.examples));
         Ok(())
     }
 }
@@ -104,7 +120,7 @@ impl<O: SampledOracle> SampledOracle for Accumulated<O> {
 impl<O: ExampleOracle> ExampleOracle for Accumulated<O> {
     fn losses(&mut self, at: Point<'_, O::Vector>) -> Result<Vec<f64>> {
         let mut losses = Vec::new();
-        for (part, _) in self.present() {
+        for part in self.answering(at) {
             losses.extend(part.losses(at)?);
         }
         Ok(losses)
@@ -127,7 +143,7 @@ impl<O: ExampleOracle> ExampleOracle for Accumulated<O> {
             start = end;
         }
         let weights = shares(&counts);
-        self.parts.iter_mut().zip(weights).for_each(|((_, weight), new)| *weight = new);
+        self.take_up(counts, weights);
         Ok(share)
     }
 }
@@ -135,7 +151,7 @@ impl<O: ExampleOracle> ExampleOracle for Accumulated<O> {
 impl<O: OutputOracle> OutputOracle for Accumulated<O> {
     fn outputs(&mut self, at: Point<'_, O::Vector>) -> Result<Outputs> {
         let mut all: Option<Outputs> = None;
-        for (part, _) in self.present() {
+        for part in self.answering(at) {
             let outputs = part.outputs(at)?;
             match &mut all {
                 Some(all) => all.append(outputs)?,
@@ -148,8 +164,8 @@ impl<O: OutputOracle> OutputOracle for Accumulated<O> {
     /// The sum over the micro-batches, without their weights, which u already contains.
     fn pull_back(&mut self, at: &O::Vector, u: &Outputs) -> Result<O::Vector> {
         let mut sum: Option<O::Vector> = None;
-        let rows = self.examples.clone();
-        for ((part, _), u) in self.parts.iter_mut().zip(u.cut(rows)?) {
+        let rows: Vec<usize> = self.rows.iter().copied().filter(|rows| *rows > 0).collect();
+        for ((part, _), u) in self.present().zip(u.cut(rows)?) {
             add(&mut sum, 1.0, part.pull_back(at, &u)?)?;
         }
         sum.ok_or_else(nothing)

@@ -133,21 +133,25 @@ where
     /// Restricts to a sample of the whole batch: each rank answers for the examples of the sample that it has. A rank
     /// that has none of them answers for one example, with weight 0.
     fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
-        let Some(sample) = sample else {
-            (self.weights, self.rows) = (self.shares.weights(), self.shares.examples().to_vec());
-            return self.inner.restrict(None);
-        };
         if self.alone() {
-            return self.inner.restrict(Some(sample));
+            return self.inner.restrict(sample);
         }
+        let Some(sample) = sample else {
+            let restricted = self.inner.restrict(None);
+            self.agree(restricted.map(|()| 0.0))?;
+            (self.weights, self.rows) = (self.shares.weights(), self.shares.examples().to_vec());
+            return Ok(());
+        };
         if sample.part.is_some() {
             return Err(Error::Oracle(
                 "a batch is spread over ranks within ranks: its samples are not defined".into(),
             ));
         }
+        let restricted = self.inner.restrict(Some(sample.of_part(self.shares.part())));
+        self.agree(restricted.map(|()| 0.0))?;
         self.weights = self.shares.weights_in(sample);
         self.rows = (0..self.rows.len()).map(|rank| sample.count_in(self.shares.part_of(rank))).collect();
-        self.inner.restrict(Some(sample.of_part(self.shares.part())))
+        Ok(())
     }
 }
 

@@ -249,6 +249,10 @@ fn examples_are_known_one_by_one() {
     for rows in [&[5, 6, 7][..], &[0, 7], &[2]] {
         assert_eq!(ok(parts.select(Some(rows))), ok(whole.select(Some(rows))));
         assert_close(&ok(parts.gradient(theta.clone())), &ok(whole.gradient(theta.clone())), 1e-13);
+        // Outputs are those of the selected rows, and so is u.
+        assert_eq!(ok(parts.outputs(Point::At(&theta))), ok(whole.outputs(Point::At(&theta))));
+        let u = ok(Outputs::new(1, random.normals(rows.len())));
+        assert_close(&ok(parts.pull_back(&theta, &u)), &ok(whole.pull_back(&theta, &u)), 1e-12);
         let v = random.normals(problem.dim());
         let here = ok(parts.evaluate(&theta, Pass::Probe, Order::Second));
         let product = ok(parts.hvp(&here, &v, Use::Last));

@@ -249,6 +249,8 @@ fn methods_train_as_one_process_does() {
 /// An example belongs to the sample or not, on whichever rank it is; a rank may have none of the sample.
 #[test]
 fn samples_are_those_of_the_whole_batch() {
+    /// The seed of a sample that no rank but the first can take.
+    const DAMAGED: u64 = 99;
     struct Rows<'a>(&'a LogisticRegression, usize, Vec<usize>);
     impl GradOracle for Rows<'_> {
         type Vector = Vec<f64>;
@@ -270,6 +272,9 @@ fn samples_are_those_of_the_whole_batch() {
     }
     impl SampledOracle for Rows<'_> {
         fn restrict(&mut self, sample: Option<Sample>) -> Result<()> {
+            if self.1 > 0 && sample.is_some_and(|sample| sample.seed == DAMAGED) {
+                return Err(Error::Oracle("the images are damaged".into()));
+            }
             let n = self.2.len();
             self.2 = sample.map_or_else(|| (0..n).collect(), |sample| sample.rows(n));
             Ok(())
@@ -296,6 +301,14 @@ fn samples_are_those_of_the_whole_batch() {
         }
     }
     assert!(seen_empty, "no rank was without examples");
+    // A rank that cannot restrict its part is an error on all of them.
+    let found = Threads::run(3, |ranks| {
+        let shares = batch_of(&ranks, &[11, 10, 10]);
+        let Part { start, len, .. } = shares.part();
+        let mut spread = DataParallel::new(Rows(&all, start, (0..len).collect()), shares);
+        spread.restrict(Some(Sample::new(0.1, DAMAGED))).unwrap_err().to_string()
+    });
+    assert_eq!(found, ["rank 1: oracle: the images are damaged"; 3]);
 }
 
 #[test]
