@@ -15,9 +15,8 @@ use crate::parameters::{Point, gradient, point, with_point};
 
 /// A burn module and one mini-batch as a [`GradOracle`] whose points live on the module's devices.
 ///
-/// `loss` runs the module that it is given on the batch and returns the mean loss, shape `[1]`, and what else the
-/// caller wants of the pass. It is called once for every point that the oracle is asked about, each time with a module
-/// of that point's parameters.
+/// `loss` runs the module of its argument on the batch. It returns the mean loss, shape `[1]`, and an item of the
+/// caller's choice. The oracle calls `loss` once for every point, with a module that has the point's parameters.
 ///
 /// Running statistics of BatchNorm belong to all clones of a burn module, which share them. A [`Pass::Commit`]
 /// evaluation moves them; a [`Pass::Probe`] runs a copy of the module that has statistics of its own.
@@ -33,10 +32,10 @@ use crate::parameters::{Point, gradient, point, with_point};
 pub struct ModuleOracle<M, F, O> {
     module: M,
     backend: Burn<Dispatch>,
-    /// The module with running statistics of its own, made when it is first needed.
+    /// A copy of the module with running statistics of its own, made by the first probe.
     apart: Option<M>,
     loss: F,
-    /// What `loss` returned in the last evaluation of the step itself, and the parameters that its loss depends on.
+    /// The item of `loss` in the last [`Pass::Commit`] evaluation, and the parameters that the loss depends on.
     seen: Option<(O, HashSet<ParamId>)>,
 }
 
@@ -45,7 +44,7 @@ where
     M: Module,
     F: FnMut(&M) -> (Tensor<1>, O),
 {
-    /// The mean of `loss` over one batch, and the module's trained parameters, in the order in which burn visits them.
+    /// Makes the oracle of `module` and `loss`. Also returns the trained parameters, in the order of burn's visits.
     ///
     /// # Errors
     /// When nothing is trained, or when parameters are neither all `f32` nor all `f64`.
@@ -54,8 +53,7 @@ where
         Ok((Self { module: module.clone(), backend, apart: None, loss, seen: None }, parameters))
     }
 
-    /// What `loss` returned beside the loss in the last [`Pass::Commit`] evaluation, and the parameters that the loss
-    /// depends on.
+    /// The item of `loss` in the last [`Pass::Commit`] evaluation, and the parameters that the loss depends on.
     pub(crate) fn into_seen(self) -> Option<(O, HashSet<ParamId>)> {
         self.seen
     }
@@ -64,7 +62,7 @@ where
     fn gradient_at(&mut self, at: &Point, pass: Pass) -> Result<(f64, Point)> {
         let module = match pass {
             Pass::Commit => self.module.clone(),
-            // Leaving training mode copies the statistics, and coming back keeps them apart.
+            // `valid` copies the statistics, and the module that `train` makes keeps the copy.
             Pass::Probe => self.apart.get_or_insert_with(|| self.module.valid().train()).clone(),
         };
         let module = with_point(module, at)?;

@@ -15,7 +15,7 @@ use gnr_nn::{Error, ParamVector, Result};
 /// Points of a module's parameter space, on whatever device burn has them.
 pub type Point = ParamVector<Burn<Dispatch>>;
 
-/// A tensor of burn as one of a point. It leaves burn's graph.
+/// Converts a tensor of burn to a tensor of a point, outside burn's graph.
 fn of_point<const D: usize>(tensor: Tensor<D>) -> BurnTensor<Dispatch> {
     BurnTensor::plain(tensor.without_autodiff().into_dispatch())
 }
@@ -68,7 +68,7 @@ impl ModuleVisitor for Read {
     }
 }
 
-/// The module with the parameters of a point, each a new leaf of burn's graph.
+/// Makes the module with the parameters of a point, each a new leaf of burn's graph.
 ///
 /// # Errors
 /// A point of other shapes than the module's parameters.
@@ -108,7 +108,7 @@ impl ModuleMapper for Write<'_> {
     }
 }
 
-/// The gradients of a module's trained parameters, and which of them the loss depends on.
+/// The gradients of a module's trained parameters, and the set of those that the loss depends on.
 pub(crate) fn gradient<M: Module>(
     module: &M,
     gradients: Gradients,
@@ -142,8 +142,8 @@ impl ModuleVisitor for ReadGradient {
     }
 }
 
-/// A direction as burn's optimisers take gradients. Parameters outside of `touched` get none, as burn has it: its
-/// optimisers leave them alone, weight decay included.
+/// Converts a direction to gradients for burn's optimisers. Parameters outside of `touched` get none, as in burn, whose
+/// optimisers then leave them alone, weight decay included.
 pub(crate) fn gradients_of<M: Module>(
     module: &M,
     direction: &Point,

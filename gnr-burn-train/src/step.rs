@@ -1,4 +1,4 @@
-//! [`Regularized`]: what a burn user puts in the place of `loss.backward()`.
+//! [`Regularized`], which takes the place of `loss.backward()` in burn's training steps.
 
 use std::{
     collections::HashSet,
@@ -21,7 +21,7 @@ use crate::{
     parameters::{Point, gradients_of},
 };
 
-/// How products with the Hessian come about, of which burn has none of its own.
+/// The finite differences that give products with the Hessian, since burn differentiates only once.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Differences {
     /// One gradient a product, error O(ε); see [`ForwardDiff`].
@@ -46,9 +46,9 @@ impl Default for Differences {
 /// A regulariser of gnr-core (SAM, GNR, a list of them) for the steps of burn modules.
 ///
 /// [`step`](Self::step) is gnr-core's own step up to the direction; burn's optimiser, scheduler and checkpoints do the
-/// rest. Clones share one state: the number of steps, and what the regulariser remembers. So the value may be a field
-/// of the module (`#[module(skip)]`) or be made anew for every step, which is the same for regularisers without memory
-/// that act on every step, as SAM and GNR.
+/// rest. Clones share one state: the number of steps and the regulariser's memory. The value may therefore be a field
+/// of the module (`#[module(skip)]`). Regularisers without memory that act on every step, such as SAM and GNR, may also
+/// be made anew for every step.
 ///
 /// Checkpoints of burn do not hold this state.
 ///
@@ -100,38 +100,37 @@ impl<R> fmt::Debug for Regularized<R> {
 }
 
 impl<R> Regularized<R> {
-    /// A regulariser; `()` for plain training.
+    /// Wraps a regulariser; `()` gives plain training.
     pub fn new(regularizer: R) -> Self {
         let method = Method { regularizer, optimizer: Kept(None), learning_rate: 1.0, clip: Clip::None };
         Self { differences: Differences::default(), state: Arc::new(Mutex::new(State { method, steps: 0 })) }
     }
 
-    /// Other differences for products.
+    /// Replaces the differences for products.
     #[must_use]
     pub fn with_differences(mut self, differences: Differences) -> Self {
         self.differences = differences;
         self
     }
 
-    /// Steps that have succeeded.
+    /// Number of steps that have succeeded.
     pub fn steps(&self) -> u64 {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).steps
     }
 
-    /// The regularised gradient of a module at its parameters: for [`TrainStep::step`](burn_train::TrainStep::step) as
-    /// it is, or for a loop of one's own.
+    /// Computes the regularised gradient of a module at its parameters. The result suits
+    /// [`TrainStep::step`](burn_train::TrainStep::step) as it is, or a loop of one's own.
     ///
-    /// `loss` runs the module that it is given, not another one, on the batch. It returns the mean loss, shape `[1]`,
-    /// and what shall be the item of the output. The item is that of the pass at the module's own parameters, whose
-    /// running statistics move once.
+    /// `loss` runs the module of its argument, not another one, on the batch. It returns the mean loss, shape `[1]`,
+    /// and the item of the output. The output gets the item of the pass at the module's own parameters. That pass alone
+    /// moves the running statistics.
     ///
     /// # Errors
-    /// [`Error::NonFinite`](gnr_core::Error::NonFinite) with the name of the norm that is not; a module without trained
-    /// parameters; a loss that does not depend on them; differences whose step is not positive; a failure of burn's
-    /// device.
+    /// [`Error::NonFinite`](gnr_core::Error::NonFinite) with the name of the norm; a module without trained parameters;
+    /// a loss that does not depend on them; differences whose step is not positive; a failure of burn's device.
     ///
     /// # Cost
-    /// One gradient and those of the regulariser: one more for SAM, two more for GNR by forward differences. Steps of
+    /// One gradient and those of the regulariser: one more for SAM, three more for GNR by forward differences. Steps of
     /// several threads with clones of one value take turns.
     pub fn step<M, F, O>(&self, module: &M, loss: F) -> Result<TrainOutput<O>>
     where
@@ -174,7 +173,7 @@ impl<R> State<R> {
     }
 }
 
-/// In an optimiser's place: keeps the direction for burn's optimiser and leaves θ alone.
+/// Takes an optimiser's place: keeps the direction for burn's optimiser and leaves θ alone.
 struct Kept(Option<Point>);
 
 impl Optimizer<Point> for Kept {
@@ -184,7 +183,7 @@ impl Optimizer<Point> for Kept {
     }
 }
 
-/// Nothing outlives a step.
+/// Saves and loads nothing, because no state outlives a step.
 impl Checkpoint<Point> for Kept {
     fn save(&self, _: &mut dyn StateSink<Point>) -> Result<()> {
         Ok(())

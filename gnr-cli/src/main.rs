@@ -104,7 +104,7 @@ fn main() -> ExitCode {
     code
 }
 
-/// Writes to standard error what `GNR_LOG` asks for, such as `debug` or `gnr_data=debug`; without it, errors.
+/// Starts logging to standard error at the levels in `GNR_LOG`, such as `debug` or `gnr_data=debug`. Default: errors.
 fn log() -> Result<(), String> {
     let levels = match std::env::var("GNR_LOG") {
         Ok(text) if !text.is_empty() => text.parse().map_err(|error| {
@@ -117,8 +117,8 @@ fn log() -> Result<(), String> {
     Ok(())
 }
 
-/// The ranks to which this process belongs, for commands that share work. Any other command refuses to be one of
-/// several processes: each would do all of the work and write equal files.
+/// The ranks to which this process belongs, for commands that share work. Any other command fails in one of several
+/// processes, because each of them would do all of the work and write equal files.
 fn ranks(command: &Command) -> Result<gnr_mpi::Job, String> {
     match command {
         Command::Train(_)
@@ -144,7 +144,7 @@ fn ranks(command: &Command) -> Result<gnr_mpi::Job, String> {
     }
 }
 
-/// The error and its causes as `what: why: why that`; a cause that its parent already quotes is not repeated.
+/// The error and its causes, separated by colons. A cause that the text before it already quotes is left out.
 fn chain(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {

@@ -1,4 +1,5 @@
-//! Stopping: in order at the first Ctrl-C, at once at the second; also when the program that started this one is gone.
+//! Stopping: in order at the first Ctrl-C, at once at the second. The end of the program that started this one also
+//! stops it, if that was asked for.
 
 use std::sync::{
     Arc,
@@ -19,8 +20,8 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    /// A flag that the first Ctrl-C sets, which also prints `notice`. The end of standard input sets it where that was
-    /// asked for.
+    /// Makes a flag that the first Ctrl-C sets; the handler also prints `notice`. With `--stop-at-eof` the end of
+    /// standard input sets the flag, too.
     pub(crate) fn flag(self, notice: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
         let stop = stop_on_interrupt(notice)?;
         if self.stop_at_eof {
@@ -35,7 +36,7 @@ fn stop_on_interrupt(notice: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
     let (handler, signalled) = (Arc::clone(&stop), AtomicBool::new(false));
     ctrlc::set_handler(move || {
         handler.store(true, Ordering::Relaxed);
-        // The flag cannot tell: the end of the input may have set it before.
+        // The flag does not show a first Ctrl-C, because the end of the input may have set it.
         if signalled.swap(true, Ordering::Relaxed) {
             // The user does not want to wait. The files on disk are complete at every moment.
             std::process::exit(INTERRUPTED.into());

@@ -100,7 +100,7 @@ fn in_directive(folder: &str) -> anyhow::Result<String> {
     Ok(folder.chars().map(escaped).collect::<String>().replace('%', "%%"))
 }
 
-/// The words of the command line without `--slurm` and without what depends on the place where it runs.
+/// The command line of a part: without `--slurm` and `--shard`, and with the absolute `folder` as `--out`.
 fn command(program: &str, words: &[String], folder: &str) -> String {
     let mut kept = vec![program.to_owned()];
     let mut skip = false;

@@ -48,7 +48,7 @@ impl Watch {
 
     fn say(&self, text: &str) {
         if !self.quiet {
-            // The standard output is the result's. A closed pipe is no reason to stop.
+            // Standard output is for the result alone. A closed pipe is no reason to stop.
             self.bar.suspend(|| {
                 let _ = writeln!(std::io::stderr(), "{text}");
             });

@@ -83,8 +83,8 @@ pub trait Dataset: Send + Sync {
     /// The published label of image `index`, where `label` may be wrong on purpose ([`Noisy`](crate::Noisy)). Default:
     /// `label(index)`.
     ///
-    /// Parts of a data set are chosen by it, so that noise does not change them. A data set made of another one must
-    /// pass it on.
+    /// Parts of a data set are chosen by clean labels, so that noise does not change them. A data set that wraps
+    /// another one must forward this method.
     ///
     /// # Errors
     /// The errors of [`label`](Self::label).
@@ -96,7 +96,7 @@ pub trait Dataset: Send + Sync {
     fn describe(&self) -> String;
 
     /// Warnings that a user should read before training, one a line: files that were left out, images of a single
-    /// colour, names that are easily confused. A data set made of another one must pass them on. Default: none.
+    /// colour, names that are easily confused. A data set that wraps another one must forward them. Default: none.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }

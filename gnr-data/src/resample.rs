@@ -1,9 +1,9 @@
 //! Scaling with antialiasing, bit for bit equal to Pillow's (and so to torchvision's on Pillow images). Published
 //! weights are therefore evaluated on the pixels on which they were validated.
 //!
-//! The scaling is a separable convolution, along columns first, then along rows. For each output pixel the filter,
-//! stretched by the scale when shrinking, is sampled and normalised in f64, rounded to 22 bits, and summed in 32-bit
-//! integers. Each pass rounds to bytes.
+//! The scaling is a separable convolution, first horizontally, then vertically. Each output pixel samples the filter,
+//! stretched by the scale when shrinking. The weights are normalised in f64 and rounded to 22 bits, the products summed
+//! in 32-bit integers. Each pass rounds to bytes.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use std::ops::Range;
 use crate::dataset::Image;
 use crate::error::{DataError, Result};
 
-/// The filter of a scaling. Both widen with the scale when shrinking (antialiasing).
+/// The filter of a scaling. Both filters widen with the scale when shrinking (antialiasing).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Interpolation {
     /// A triangle of half-width 1.
@@ -150,8 +150,8 @@ pub(crate) fn resample(
 /// Number of rows at a time in [`convolve_rows`]: one vector register of sums.
 const LANES: usize = 16;
 
-/// Makes the pass along rows: each of `count` rows is convolved. It works on columns of [`LANES`] rows, so that the
-/// sums of an output column are one vector.
+/// Makes the horizontal pass: convolves each of `count` rows. [`LANES`] rows are convolved together, so that their sums
+/// of an output column are one vector.
 fn convolve_rows<'a>(mut rows: impl Iterator<Item = &'a [u8]>, count: usize, axis: &Axis, out: &mut Vec<u8>) {
     let width = axis.starts.len();
     out.resize(count * width, 0);
@@ -178,7 +178,7 @@ fn convolve_rows<'a>(mut rows: impl Iterator<Item = &'a [u8]>, count: usize, axi
     }
 }
 
-/// Makes the pass across rows of `width` bytes, whose first one is row number `first`; appends to `out`.
+/// Makes the vertical pass over rows of `width` bytes, which start with row number `first`, and appends to `out`.
 fn combine_rows(rows: &[u8], width: usize, first: usize, axis: &Axis, out: &mut Vec<u8>) {
     let mut sums = vec![0i32; width];
     for y in 0..axis.starts.len() {

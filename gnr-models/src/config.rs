@@ -1,11 +1,11 @@
-//! What a user says about a model, and what can be wrong with it.
+//! The request for a model, and the errors of building it.
 
 use gnr_nn::layers::{DropPath, Dropout};
 
 use crate::{Activation, Architecture, Norm, registry::families_with};
 
-/// The request for a model: a registered name, the number of classes, the shape of an image, and what the architecture
-/// lets one choose.
+/// The request for a model: a registered name, the number of classes, the shape of an image, and the options of the
+/// architecture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
     /// A name of the [`registry`](crate::registry()).
@@ -14,11 +14,11 @@ pub struct ModelConfig {
     pub classes: usize,
     /// Channels, height and width of an image.
     pub input: [usize; 3],
-    /// Hidden widths of an MLP, widths of the stages of a ResNet, the one width of a ViT; `None`: the architecture's
+    /// Hidden widths of an MLP, widths of the stages of a ResNet, or the one width of a ViT. `None`: the architecture's
     /// own.
     pub widths: Option<Vec<usize>>,
-    /// Activation of an MLP, a LeNet, a ResNet, ResNeXt or wide ResNet; `None`: ReLU. (Pooling by maxima, as in LeNet
-    /// and after the ImageNet stem, stays what it is: these nets keep kinks.)
+    /// Activation of an MLP, a LeNet, a ResNet, ResNeXt or wide ResNet; `None`: ReLU. Max-pooling, as in LeNet and
+    /// after the ImageNet stem, is not replaced: nets with it keep kinks.
     pub activation: Option<Activation>,
     /// Normalisation of a ResNet, ResNeXt or wide ResNet; `None`: batch normalisation.
     pub norm: Option<Norm>,
@@ -32,8 +32,8 @@ pub struct ModelConfig {
     pub patch: Option<usize>,
     /// Rate of dropout, in [0, 1); `None`: 0.
     pub dropout: Option<f64>,
-    /// Rate of stochastic depth in the last residual block, in [0, 1), from where it falls linearly to 0 in the first;
-    /// `None`: 0.
+    /// Rate of stochastic depth in the last residual block, in [0, 1); `None`: 0. The rate grows linearly from 0 in the
+    /// first block.
     pub drop_path: Option<f64>,
 }
 
@@ -77,7 +77,7 @@ impl ModelConfig {
         ModelError::Invalid { model: self.name.clone(), field, problem: problem.into() }
     }
 
-    /// What holds for every architecture: sizes are positive.
+    /// Checks the conditions of every architecture: positive sizes, and rates in [0, 1).
     pub(crate) fn check_sizes(&self) -> Result<(), ModelError> {
         if self.classes == 0 {
             return Err(self.invalid("classes", "0, but a classifier needs at least one"));
@@ -154,38 +154,38 @@ impl ModelConfig {
     }
 }
 
-/// Why a model cannot be built.
+/// The reasons why a model cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// No architecture of this name.
+    /// No architecture has this name.
     #[error("there is no model `{name}`; did you mean `{nearest}`?")]
     UnknownModel {
-        /// What was asked for.
+        /// The name that was asked for.
         name: String,
         /// The registered name closest to it.
         nearest: &'static str,
     },
-    /// No activation or norm of this name.
+    /// No activation or norm has this name.
     #[error("there is no {kind} `{name}`; there are {}; did you mean `{nearest}`?", choices.join(", "))]
     UnknownChoice {
-        /// What is chosen: `activation` or `norm`.
+        /// The kind of choice: `activation` or `norm`.
         kind: &'static str,
-        /// What was asked for.
+        /// The name that was asked for.
         name: String,
-        /// What there is.
+        /// The known names.
         choices: Vec<&'static str>,
         /// The known name that is closest to this one.
         nearest: &'static str,
     },
-    /// A field of the request that the architecture cannot take.
+    /// A field of the request does not fit the architecture.
     #[error("model `{model}`: {field}: {problem}")]
     Invalid {
         /// Name of the architecture.
         model: String,
         /// The field of [`ModelConfig`].
         field: &'static str,
-        /// What came and what would be right.
+        /// The value that was given and the values that are allowed.
         problem: String,
     },
 }

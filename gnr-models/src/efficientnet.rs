@@ -8,11 +8,11 @@ use gnr_nn::{
 use crate::{Architecture, ModelConfig, ModelError, Registered, registry::Naming, residual::ConvNorm};
 
 /// An EfficientNet: 3×3 stem with stride 2, stages of inverted bottlenecks, 1×1 head convolution, global average pool,
-/// linear classifier. Every convolution but the squeeze-and-excitation's is followed by BatchNorm.
+/// linear classifier. BatchNorm follows every convolution except those of squeeze-and-excitation.
 ///
 /// # Deviation
-/// The squeeze-and-excitation's convolutions and the classifier start as PyTorch's default; the other convolutions
-/// He-normal over fan-out, as published.
+/// The convolutions of squeeze-and-excitation and the classifier start as PyTorch's default. The other convolutions
+/// start He-normal over fan-out, as published.
 #[derive(Clone, Debug)]
 pub struct EfficientNet {
     layout: Layout,
@@ -24,14 +24,14 @@ pub struct EfficientNet {
     classifier: Linear,
 }
 
-/// A published code base: names of the tensors and what the nets differ in.
+/// A published code base, which decides the names of the tensors and the layers in which the nets differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// torchvision's EfficientNet: SiLU, squeeze-and-excitation, symmetric padding, BatchNorm ε 1e-5. `features.0.0`,
-    /// `features.1.0.block.0.0`, …, `classifier.1`.
+    /// torchvision's EfficientNet: SiLU, squeeze-and-excitation, symmetric padding, BatchNorm ε 1e-5. Tensors:
+    /// `features.0.0`, `features.1.0.block.0.0`, …, `classifier.1`.
     Torchvision,
     /// EfficientNet-Lite as ported from TensorFlow: ReLU6, no squeeze-and-excitation, TensorFlow's padding, BatchNorm ε
-    /// 1e-3. `_conv_stem`, `_blocks.0._depthwise_conv`, …, `_fc`.
+    /// 1e-3. Tensors: `_conv_stem`, `_blocks.0._depthwise_conv`, …, `_fc`.
     Lite,
 }
 
@@ -94,7 +94,7 @@ pub const B0: [Stage; 7] = [
 const ENDS: [usize; 2] = [32, 1280];
 
 impl EfficientNet {
-    /// For images of `channels` channels; `ends` are the widths of stem and head.
+    /// Makes a net for images of `channels` channels; `ends` are the widths of stem and head.
     pub fn new(style: Style, channels: usize, stages: &[Stage], ends: [usize; 2], classes: usize) -> Self {
         let mut layout = Layout::new();
         let mut root = layout.root();
@@ -124,8 +124,8 @@ impl EfficientNet {
         let classifier = Linear::new(&mut root.enter(name), ends[1], classes);
         Self { layout, style, stem, blocks, head, dropout: Dropout::default(), classifier }
     }
-    /// With dropout before the classifier, and stochastic depth of the bottlenecks that have a shortcut: one rate a
-    /// bottleneck. Published: 0.2 and 0.2; off at first.
+    /// Adds dropout before the classifier, and stochastic depth, one rate a bottleneck, where there is a shortcut.
+    /// [`new`](Self::new) has neither; published nets have 0.2 and 0.2.
     pub fn with_noise(mut self, dropout: Dropout, drop_paths: &[DropPath]) -> Self {
         self.dropout = dropout;
         for (block, drop_path) in self.blocks.iter_mut().zip(drop_paths) {
@@ -133,7 +133,7 @@ impl EfficientNet {
         }
         self
     }
-    /// What the classifier sees, `[N, D]`.
+    /// The classifier's input, `[N, D]`.
     fn features<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
         let fused = Fused { residual: None, activation: Some(self.style.activation()) };
         let mut x = self.stem.forward(cx, x, fused)?;
@@ -163,8 +163,8 @@ impl Model for EfficientNet {
     }
 }
 
-/// 1×1 expansion, depthwise convolution, squeeze-and-excitation, 1×1 projection without activation; plus the input
-/// where stride and widths allow.
+/// 1×1 expansion, depthwise convolution, squeeze-and-excitation, and 1×1 projection without activation. The input is
+/// added where stride and widths allow.
 #[derive(Clone, Debug)]
 struct InvertedBottleneck {
     activation: Unary,
@@ -297,8 +297,9 @@ impl Architecture for EfficientNet {
 /// Blocks of the seven stages of EfficientNet-B0 and -Lite0.
 const STAGES: [usize; 7] = [1, 2, 2, 3, 3, 4, 1];
 
-/// EfficientNet-B0/Lite0 as torchvision (`features.2.0.block.1.0.weight`), timm (`blocks.1.0.conv_dw.weight`) and
-/// lukemelas (`_blocks.1._depthwise_conv.weight`) name it → `block 1 depthwise.weight`.
+/// Translates a name in EfficientNet-B0 or -Lite0 to one that all publishers share (`block 1 depthwise.weight`):
+/// torchvision (`features.2.0.block.1.0.weight`), timm (`blocks.1.0.conv_dw.weight`) and lukemelas
+/// (`_blocks.1._depthwise_conv.weight`). `None` for other names.
 fn canonical(name: &str) -> Option<String> {
     let parts: Vec<&str> = name.split('.').collect();
     let number = |text: &str| text.parse::<usize>().ok();

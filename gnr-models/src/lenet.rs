@@ -9,8 +9,8 @@ use crate::{Activation, Architecture, ModelConfig, ModelError, Registered};
 
 const POOL: PoolSpec = PoolSpec { window: 2, stride: 2, padding: 0 };
 
-/// conv5×5(6)-a-pool, conv5×5(16)-a-pool, linear 120-a-84-a-classes; the activation a is ReLU unless another is asked
-/// for. The pools take maxima, so that the net has kinks whatever a is. Tensors: `conv1`, `conv2`, `fc1`, `fc2`, `fc3`.
+/// LeNet-5: conv5×5(6)-a-pool, conv5×5(16)-a-pool, linear 120-a-84-a-classes. The activation a is ReLU by default.
+/// Max-pooling gives the net kinks, whatever a is. Tensors: `conv1`, `conv2`, `fc1`, `fc2`, `fc3`.
 ///
 /// The first convolution pads by 2. The second does not, except on maps too small for a 5×5 window and a pool (8×8
 /// images).

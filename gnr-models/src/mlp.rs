@@ -18,7 +18,7 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// A perceptron through these sizes, input and output included: `[784, 256, 128, 10]` has three linear layers.
+    /// Makes a perceptron of these sizes, input and output included: `[784, 256, 128, 10]` has three linear layers.
     pub fn new(sizes: &[usize], activation: Activation) -> Self {
         let mut layout = Layout::new();
         let mut root = layout.root();
@@ -27,7 +27,7 @@ impl Mlp {
             .collect();
         Self { layout, layers, activation, dropout: Dropout::default() }
     }
-    /// With dropout after each activation.
+    /// Adds dropout after each activation.
     pub fn with_dropout(mut self, dropout: Dropout) -> Self {
         self.dropout = dropout;
         self

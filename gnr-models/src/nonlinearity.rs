@@ -24,10 +24,10 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// All of them.
+    /// All activations, in the order of listings.
     pub const ALL: [Self; 4] = [Self::Relu, Self::Gelu, Self::Silu, Self::Tanh];
 
-    /// Its name in recipes.
+    /// Name of the activation in recipes.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Relu => "relu",
@@ -36,7 +36,7 @@ impl Activation {
             Self::Tanh => "tanh",
         }
     }
-    /// The backend's function.
+    /// The backend's function of this activation.
     pub const fn unary(self) -> Unary {
         match self {
             Self::Relu => Unary::Relu,
@@ -47,7 +47,7 @@ impl Activation {
     }
 }
 
-/// What normalises the maps of a convolutional network.
+/// Normalisation of the maps of a convolutional network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Norm {
     /// Batch normalisation: statistics of a channel over the batch, running ones in eval mode.
@@ -58,17 +58,17 @@ pub enum Norm {
     /// Group normalisation with one group, which is Wu & He's layer normalisation of images: one mean and variance a
     /// sample, scale and shift a channel. (`torch.nn.LayerNorm` over channels alone is another function.)
     Layer,
-    /// None: the convolutions have a bias instead, which starts at 0, and the last one of each of L residual functions
-    /// starts 1/√L times as large, which keeps the activations of deep nets bounded at the start (Hayou et al., Stable
-    /// ResNet, AISTATS 2021).
+    /// No normalisation: the convolutions have a bias instead, which starts at 0. The last convolution of each of L
+    /// residual functions starts 1/√L times as large. This bounds the activations of deep nets at the start (Hayou et
+    /// al., Stable ResNet, AISTATS 2021).
     None,
 }
 
 impl Norm {
-    /// All of them.
+    /// All normalisations, in the order of listings.
     pub const ALL: [Self; 4] = [Self::Batch, Self::Group, Self::Layer, Self::None];
 
-    /// Its name in recipes.
+    /// Name of the normalisation in recipes.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Batch => "batch",
@@ -120,16 +120,16 @@ spelled!(Norm, "norm");
 pub struct Nonlinearity {
     /// The kind of normalisation.
     pub norm: Norm,
-    /// Number of groups of [`Norm::Group`], which must divide the channels of every layer; `None`: as
-    /// [`GroupNorm::default_groups`] says.
+    /// Number of groups of [`Norm::Group`], which must divide the channels of every layer. `None`:
+    /// [`GroupNorm::default_groups`].
     pub groups: Option<usize>,
-    /// What is applied after it.
+    /// The activation, which follows each normalisation.
     pub activation: Activation,
 }
 
 impl Nonlinearity {
-    /// Declares the normalisation of `channels` channels under `name`, which is the published net's whatever normalises
-    /// (`bn1.weight`); only batch normalisation has running statistics, and [`Norm::None`] has no tensor.
+    /// Declares the normalisation of `channels` channels under `name`, the published net's name of the BatchNorm
+    /// (`bn1.weight`). Only batch normalisation has running statistics, and [`Norm::None`] has no tensor.
     pub(crate) fn norm(&self, scope: &mut Scope<'_>, name: &str, channels: usize) -> MapNorm {
         let group = |scope: &mut Scope<'_>, groups| {
             MapNorm::Group(GroupNorm::new(&mut scope.enter(name), groups, channels))
@@ -159,8 +159,8 @@ impl ModelConfig {
         Ok(Nonlinearity { norm, groups, activation: self.activation.unwrap_or_default() })
     }
 
-    /// Checks the number of groups asked for against every normalisation of a net of
-    /// [`nonlinearity`](Self::nonlinearity): they are its weights of one dimension.
+    /// Checks that the number of groups asked for divides the channels of every normalisation. In a net of
+    /// [`nonlinearity`](Self::nonlinearity), these are the weights of one dimension.
     pub(crate) fn check_norm_groups(&self, layout: &Layout) -> Result<(), ModelError> {
         let Some(groups) = self.norm_groups else { return Ok(()) };
         let mut norms = (layout.parameters())

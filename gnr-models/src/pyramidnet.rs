@@ -29,8 +29,8 @@ const STEM: usize = 16;
 const STAGES: usize = 3;
 
 impl PyramidNet {
-    /// For images of `channels` channels: `blocks` bottlenecks in each of three stages, `alpha` planes more at the end
-    /// than at the start.
+    /// Makes a net for images of `channels` channels, with `blocks` bottlenecks in each of three stages. The planes
+    /// grow by `alpha` from start to end.
     pub fn new(channels: usize, blocks: usize, alpha: f64, classes: usize) -> Self {
         let mut layout = Layout::new();
         let mut root = layout.root();
@@ -68,9 +68,9 @@ impl Model for PyramidNet {
     }
 }
 
-/// bn1-conv1-bn2-ReLU-conv2-bn3-ReLU-conv3-bn4 plus the shortcut; no ReLU after the first BatchNorm nor after the sum.
+/// A bottleneck: bn1-conv1-bn2-ReLU-conv2-bn3-ReLU-conv3-bn4 plus the shortcut. No ReLU follows bn1 or the sum.
 ///
-/// The shortcut has no parameters: 2×2 averages where the stride is 2, zeros in the new channels, which come last.
+/// The shortcut has no parameters: 2×2 averages where the stride is 2, then zeros in new channels, which come last.
 #[derive(Clone, Debug)]
 struct Bottleneck {
     bn1: BatchNorm2d,

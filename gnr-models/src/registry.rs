@@ -7,27 +7,27 @@ use crate::{
     resnet::ResNet, resnext::ResNeXt, swin::SwinTransformer, vit::VisionTransformer, wide_resnet::WideResNet,
 };
 
-/// What the list of models says about one name.
+/// An entry of the registry: a model's name and its description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registered {
     /// The name in recipes and on the command line.
     pub name: &'static str,
-    /// Its family, as in the paper's Table 1.
+    /// Family of the model, as in the paper's Table 1.
     pub family: &'static str,
     /// Description in one line.
     pub description: &'static str,
-    /// Where it was published.
+    /// The publication of the model.
     pub reference: &'static str,
 }
 
-/// A translation of names: those of one tensor by all publishers of a family are equal after it. `None` for other
-/// names.
+/// A translation of tensor names, by which all publishers' names of one tensor become equal. Names outside the family
+/// give `None`.
 pub type Canonical = Box<dyn Fn(&str) -> Option<String>>;
 
 /// A vocabulary in which two publishers' names of one tensor are equal.
 #[derive(Clone, Copy)]
 pub struct Naming {
-    /// What reports call the other publishers' files.
+    /// The name of the other publishers' files in reports.
     pub name: &'static str,
     /// The translation for a file with these names.
     pub for_file: fn(&[&str]) -> Canonical,
@@ -35,13 +35,13 @@ pub struct Naming {
 
 /// A family of models that can be built by name.
 pub trait Architecture: Model + Sized {
-    /// The names it answers to.
+    /// The registered names of the family.
     const REGISTERED: &'static [Registered];
-    /// The optional fields of [`ModelConfig`] that it takes; any other is refused.
+    /// The optional fields of [`ModelConfig`] that the family takes; any other is refused.
     const OPTIONS: &'static [&'static str];
-    /// How other publishers name the same tensors. Default: as the model itself does.
+    /// Translations of other publishers' tensor names. Default: none.
     const NAMINGS: &'static [Naming] = &[];
-    /// Whether `name` is one of its: a registered one, or one that follows the family's pattern (`wrn40_4`).
+    /// Whether `name` belongs to the family: a registered name, or one of the family's pattern (`wrn40_4`).
     fn answers_to(name: &str) -> bool {
         Self::REGISTERED.iter().any(|known| known.name == name)
     }
@@ -148,7 +148,8 @@ impl AnyModel {
     }
 }
 
-/// What a name is compared by with those that are known: a megabyte takes as much memory for each of its letters.
+/// The beginning of a name, to compare with known names. The distance to a long name would take memory in proportion to
+/// the product of both lengths.
 pub(crate) fn beginning(name: &str) -> String {
     name.chars().take(60).collect()
 }

@@ -1,5 +1,4 @@
-//! What residual networks are built of: a convolution with its normalisation, the basic block, the bottleneck,
-//! shortcuts.
+//! The parts of residual networks: a convolution with its normalisation, the basic block, the bottleneck, shortcuts.
 
 use gnr_nn::{
     Backend, Context, Conv2dSpec, Fused, Padding, Result, Scope, Unary,
@@ -8,12 +7,12 @@ use gnr_nn::{
 
 use crate::nonlinearity::{MapNorm, Nonlinearity, Norm};
 
-/// Stride, padding and groups of a square convolution that keeps the map's size up to its stride.
+/// Stride, padding and groups of a square convolution whose stride alone changes the map's size.
 fn keeping_size(window: usize, stride: usize, groups: usize) -> Conv2dSpec {
     Conv2dSpec { stride, padding: Padding::Each(window / 2), groups }
 }
 
-/// A square convolution without bias that keeps the map's size up to its stride.
+/// A square convolution without bias, whose stride alone changes the map's size.
 pub(crate) fn convolution(
     scope: &mut Scope<'_>,
     name: &str,
@@ -24,16 +23,16 @@ pub(crate) fn convolution(
     Conv2d::new(&mut scope.enter(name), input, output, window, keeping_size(window, stride, 1))
 }
 
-/// What the layers of a residual network have in common.
+/// Nonlinearity and initialisation, which the layers of a residual network share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Family {
     nonlinearity: Nonlinearity,
-    /// What the last convolution of a residual function starts by, relative to He-normal.
+    /// Factor on the He-normal start of a residual function's last convolution.
     last_gain: f64,
 }
 
 impl Family {
-    /// For nets of `blocks` residual blocks.
+    /// Makes the settings of a net of `blocks` residual blocks.
     pub(crate) fn new(nonlinearity: Nonlinearity, blocks: usize) -> Self {
         let last_gain = match nonlinearity.norm {
             Norm::None => (blocks.max(1) as f64).sqrt().recip(),
@@ -41,7 +40,7 @@ impl Family {
         };
         Self { nonlinearity, last_gain }
     }
-    /// A square convolution that keeps the map's size up to its stride; it has a bias where nothing normalises.
+    /// A square convolution, whose stride alone changes the map's size. With [`Norm::None`] it has a bias.
     pub(crate) fn convolution(
         &self,
         scope: &mut Scope<'_>,
@@ -125,7 +124,7 @@ pub(crate) struct ConvNorm {
 }
 
 impl ConvNorm {
-    /// Declares `names` = the convolution's and the BatchNorm's.
+    /// Declares a convolution and a BatchNorm named `names`, in this order.
     pub(crate) fn new(
         scope: &mut Scope<'_>,
         names: [&str; 2],
@@ -135,7 +134,7 @@ impl ConvNorm {
     ) -> Self {
         Self::with_spec(scope, names, channels, window, keeping_size(window, stride, 1))
     }
-    /// With any stride, padding and groups.
+    /// Declares the pair with any stride, padding and groups.
     pub(crate) fn with_spec(
         scope: &mut Scope<'_>,
         [conv, norm]: [&str; 2],
@@ -148,12 +147,12 @@ impl ConvNorm {
             norm: Nonlinearity::default().norm(scope, norm, output),
         }
     }
-    /// Another ε of the norm.
+    /// Replaces ε of the normalisation.
     pub(crate) fn with_eps(mut self, eps: f64) -> Self {
         self.norm = self.norm.with_eps(eps);
         self
     }
-    /// Runs both; a fused backend adds the residual and applies the activation in the same pass.
+    /// Runs convolution and normalisation; a fused backend adds the residual and the activation in the same pass.
     pub(crate) fn forward<B: Backend>(
         &self,
         cx: &mut Context<'_, B>,
@@ -165,12 +164,12 @@ impl ConvNorm {
     }
 }
 
-/// What is added to the residual function.
+/// The shortcut, which is added to the residual function.
 #[derive(Clone, Debug)]
 pub(crate) enum Shortcut {
     /// The input x itself.
     Identity,
-    /// Rows and columns 0, stride, 2·stride, …; channels as listed, `None` being zero: a linear map without parameters.
+    /// Takes rows and columns 0, stride, 2·stride, … and the listed channels, zeros for `None`. No parameters.
     Pad { stride: usize, channels: Vec<Option<usize>> },
     /// 1×1 convolution and BatchNorm.
     Projection(ConvNorm),
@@ -207,7 +206,7 @@ impl Shortcut {
             Self::Pad { stride, channels } => {
                 let b = cx.backend;
                 let mut x = x.clone();
-                // Space first: it leaves a quarter of the pixels for the second step.
+                // Space first: with stride 2 that leaves a quarter of the pixels for the second step.
                 if *stride > 1 {
                     for axis in [2, 3] {
                         let kept: Vec<_> = (0..b.shape(&x)[axis]).step_by(*stride).map(Some).collect();
@@ -221,7 +220,7 @@ impl Shortcut {
     }
 }
 
-/// A residual block: the last normalisation also adds the shortcut and applies the activation, a below.
+/// A residual block. The last normalisation also adds the shortcut and applies the activation (a below).
 ///
 /// Two convolutions 3×3 (basic), or 1×1, 3×3 with the stride (torchvision's v1.5) and 1×1 (bottleneck).
 #[derive(Clone, Debug)]
@@ -232,7 +231,7 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// a(bn2(conv2(a(bn1(conv1(x))))) + shortcut(x)); `shortcut` is declared last.
+    /// Declares a(bn2(conv2(a(bn1(conv1(x))))) + shortcut(x)); `shortcut` is declared last.
     pub(crate) fn basic(
         family: Family,
         scope: &mut Scope<'_>,
@@ -247,7 +246,8 @@ impl Block {
         let activation = family.nonlinearity.activation.unary();
         Self { convolutions, shortcut: shortcut(scope), activation }
     }
-    /// a(bn3(conv3(a(bn2(conv2(a(bn1(conv1(x)))))))) + shortcut(x)), `width` channels in `groups` groups inside.
+    /// Declares a(bn3(conv3(a(bn2(conv2(a(bn1(conv1(x)))))))) + shortcut(x)); inside are `width` channels in `groups`
+    /// groups.
     pub(crate) fn bottleneck(
         family: Family,
         scope: &mut Scope<'_>,

@@ -7,8 +7,8 @@ use crate::{
     residual::{Block, ConvNorm, Family, Shortcut},
 };
 
-/// A residual network: stem, stages of residual blocks (each after the first starts with stride 2), global average
-/// pool, linear classifier.
+/// A residual network: stem, stages of residual blocks, global average pool, linear classifier. Each stage after the
+/// first starts with stride 2.
 #[derive(Clone, Debug)]
 pub struct ResNet {
     layout: Layout,
@@ -19,7 +19,7 @@ pub struct ResNet {
     classifier: Linear,
 }
 
-/// What makes a member of the family.
+/// The choices that make a member of the family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Design<'a> {
     /// Names of the tensors and kind of shortcut.
@@ -34,15 +34,15 @@ pub struct Design<'a> {
     pub widths: &'a [usize],
 }
 
-/// A published code base: it decides the names of the tensors and the kind of shortcut where shapes change.
+/// A published code base, which decides the names of the tensors and the shortcut where shapes change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// He et al.'s CIFAR nets, option A: every second pixel, new channels zero (half before, half after). `layer1.0.…`,
-    /// `linear`.
+    /// He et al.'s CIFAR nets, option A: every second pixel, new channels zero (half before, half after). Tensors:
+    /// `layer1.0.…`, `linear`.
     CifarOptionA,
-    /// 1×1 convolution and BatchNorm (option B). `layers.0.…`, `layers.3.shortcut.0`, `linear`.
+    /// 1×1 convolution and BatchNorm (option B). Tensors: `layers.0.…`, `layers.3.shortcut.0`, `linear`.
     CifarProjection,
-    /// 1×1 convolution and BatchNorm. `layer1.0.…`, `layer2.0.downsample.0`, `fc`.
+    /// 1×1 convolution and BatchNorm. Tensors: `layer1.0.…`, `layer2.0.downsample.0`, `fc`.
     Torchvision,
 }
 
@@ -56,7 +56,7 @@ pub enum Stem {
 }
 
 impl Stem {
-    /// Images with a shorter side of fewer pixels than this get the CIFAR stem where the name leaves it open.
+    /// The shorter side, in pixels, below which images get the CIFAR stem unless the name fixes the stem.
     pub const SMALL: usize = 64;
 
     /// The usual stem for images `[C, H, W]`.
@@ -86,7 +86,7 @@ impl Unit {
 }
 
 impl ResNet {
-    /// For images of `channels` channels.
+    /// Makes a network for images of `channels` channels.
     ///
     /// # Deviation
     /// Convolutions start He-normal over fan-out and the classifier as PyTorch's default in every style.
@@ -94,8 +94,8 @@ impl ResNet {
         Self::with_nonlinearity(design, Nonlinearity::default(), channels, classes)
     }
 
-    /// Its twin with other normalisations or another activation. Tensors keep the published names (`bn1.weight`),
-    /// whatever normalises.
+    /// Makes the network of [`new`](Self::new) with other normalisations or another activation. Tensors keep the
+    /// published names (`bn1.weight`), whichever normalisation they belong to.
     pub fn with_nonlinearity(
         design: &Design<'_>,
         nonlinearity: Nonlinearity,
@@ -158,7 +158,7 @@ impl ResNet {
 }
 
 impl ResNet {
-    /// What the classifier sees, `[N, D]`.
+    /// The classifier's input, `[N, D]`.
     fn features<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
         let mut x = self.stem.forward(cx, x, self.nonlinearity.activate())?;
         if let Some(pool) = self.pool {

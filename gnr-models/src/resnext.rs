@@ -7,15 +7,14 @@ use crate::{
     resnet::{Design, ResNet, Stem, Style, Unit},
 };
 
-/// A ResNeXt of depth 9n + 2 for small images: the CIFAR stem of [`ResNet`] and three stages of n of its bottlenecks,
-/// widths 64, 128 and 256 (outputs 256, 512 and 1024), the 3×3 convolution in groups. Tensors as torchvision names
-/// them.
+/// A ResNeXt of depth 9n + 2 for small images: [`ResNet`]'s CIFAR stem and three stages of n bottlenecks with grouped
+/// 3×3 convolutions. Widths are 64, 128 and 256, outputs 256, 512 and 1024. Tensors are named as in torchvision.
 #[derive(Clone, Debug)]
 pub struct ResNeXt(ResNet);
 
 impl ResNeXt {
-    /// `blocks` bottlenecks in each stage; `groups` groups of `base` channels in a stage of width 64 ("32×4d": 32 and
-    /// 4).
+    /// Makes a net of `blocks` bottlenecks in each stage, with `groups` groups of `base` channels in a stage of width
+    /// 64 ("32×4d": 32 and 4).
     pub fn new(
         channels: usize,
         blocks: usize,
@@ -26,7 +25,8 @@ impl ResNeXt {
         Self::with_nonlinearity(Nonlinearity::default(), channels, blocks, widths, [groups, base], classes)
     }
 
-    /// Its twin with other normalisations or another activation, as [`ResNet::with_nonlinearity`].
+    /// Makes the net of [`new`](Self::new) with other normalisations or another activation, as in
+    /// [`ResNet::with_nonlinearity`].
     pub fn with_nonlinearity(
         nonlinearity: Nonlinearity,
         channels: usize,

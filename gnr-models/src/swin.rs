@@ -12,12 +12,12 @@ use crate::{
     transformer::{FeedForward, SelfAttention, by_rows},
 };
 
-/// A Swin transformer: 4×4 patches, stages of blocks with attention in 7×7 windows (every second one shifted by 3) and
-/// biases by relative position; between stages 2×2 tokens become one. `features.0.0`, `features.0.2`,
-/// `features.1.0.norm1`, `.attn.relative_position_bias_table`, `.attn.qkv`, `.attn.proj`, `.norm2`, `.mlp.0`, `.mlp.3`,
-/// …, `features.2.reduction`, `features.2.norm`, …, `norm`, `head`.
+/// A Swin transformer: 4×4 patches, then stages of blocks with attention in 7×7 windows and biases by relative
+/// position. Windows of every second block are shifted by 3. Between stages 2×2 tokens become one. Tensors:
+/// `features.0.0`, `features.0.2`, `features.1.0.norm1`, `.attn.relative_position_bias_table`, `.attn.qkv`,
+/// `.attn.proj`, `.norm2`, `.mlp.0`, `.mlp.3`, …, `features.2.reduction`, `features.2.norm`, …, `norm`, `head`.
 ///
-/// Images of any size: the token grid is padded with zeros where windows or pairs do not divide it.
+/// Images may have any size: the token grid is padded with zeros where windows or pairs do not divide it.
 ///
 /// # References
 /// Liu et al., ICCV 2021.
@@ -57,13 +57,13 @@ const EPS: f64 = 1e-5;
 
 #[derive(Clone, Debug)]
 struct Stage {
-    /// What halves the grid before the stage.
+    /// The merging of tokens that halves the grid before the stage.
     merge: Option<PatchMerging>,
     blocks: Vec<Block>,
 }
 
 impl SwinTransformer {
-    /// For images of `channels` channels.
+    /// Makes a transformer for images of `channels` channels.
     ///
     /// # Deviation
     /// Normals are not cut off at ±2.
@@ -98,8 +98,8 @@ impl SwinTransformer {
         let head = Linear::normal(&mut root.enter("head"), width, classes);
         Self { layout, patch, width: first, embed_weight, embed_bias, embed_norm, stages, norm, head }
     }
-    /// With dropout after each linear layer of the blocks but qkv, and stochastic depth of both halves of the blocks:
-    /// one rate a block. Published: 0 and 0.2; off at first.
+    /// Adds dropout after each linear layer of the blocks but qkv, and stochastic depth, one rate a block, of both
+    /// halves of the blocks. [`new`](Self::new) has neither; published nets have 0 and 0.2.
     pub fn with_noise(mut self, dropout: Dropout, drop_paths: &[DropPath]) -> Self {
         let mut rates = drop_paths.iter();
         for block in self.stages.iter_mut().flat_map(|stage| &mut stage.blocks) {
@@ -113,14 +113,14 @@ impl SwinTransformer {
         self.stages.iter().map(|stage| stage.blocks.len()).sum()
     }
 
-    /// What the classifier sees: the mean over the tokens, `[N, D]`.
+    /// The classifier's input, which is the mean over the tokens, `[N, D]`.
     fn features<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
         let (b, patch) = (cx.backend, self.patch);
         let &[n, channels, height, width] = b.shape(x) else {
             let (op, expected) = ("swin", "images [N, C, H, W]".into());
             return Err(gnr_nn::Error::InvalidShape { op, expected, found: b.shape(x).to_vec() });
         };
-        // As a convolution of stride `patch` leaves what is over at the bottom and the right.
+        // A rest at the bottom and the right is ignored, as a convolution of stride `patch` would.
         let (mut grid, mut x) = ([height / patch, width / patch], x.clone());
         for (axis, length) in [(2, grid[0] * patch), (3, grid[1] * patch)] {
             if b.shape(&x)[axis] != length {
@@ -187,7 +187,7 @@ impl Block {
         Self { norm1, bias_table, attention, norm2, mlp, drop_path: DropPath::default(), window, shift }
     }
 
-    /// x `[N, H·W, D]` on a grid `[H, W]`.
+    /// Runs the block on x `[N, H·W, D]`, a grid `[H, W]` of tokens.
     fn forward<B: Backend>(
         &self,
         cx: &mut Context<'_, B>,
@@ -205,7 +205,8 @@ impl Block {
         b.add(&x, &self.drop_path.forward(cx, &y)?)
     }
 
-    /// The biases by relative position, one for all windows; with a shift one for each, masked: `[G, heads, T, T]`.
+    /// The biases by relative position, `[G, heads, T, T]`. G is 1 for all windows, or the number of windows, each with
+    /// its mask, when they are shifted.
     fn bias<B: Backend>(&self, cx: &Context<'_, B>, windows: &Windows) -> Result<B::Tensor> {
         let b = cx.backend;
         let bias = composed::relative_bias(b, cx.param(self.bias_table), self.window)?;
@@ -217,7 +218,7 @@ impl Block {
     }
 }
 
-/// Four neighbours side by side, normed, and projected from 4·D to 2·D.
+/// Merging of four neighbours: concatenates them, normalises, and projects from 4·D to 2·D.
 #[derive(Clone, Debug)]
 struct PatchMerging {
     reduction: Linear,
@@ -229,7 +230,7 @@ impl PatchMerging {
         let reduction = Linear::normal_without_bias(&mut scope.enter("reduction"), 4 * width, 2 * width);
         Self { reduction, norm: LayerNorm::new(&mut scope.enter("norm"), 4 * width, EPS) }
     }
-    /// `[N, H·W, D]` → `[N, ⌈H/2⌉·⌈W/2⌉, 2·D]` and the new grid.
+    /// Merges `[N, H·W, D]` to `[N, ⌈H/2⌉·⌈W/2⌉, 2·D]`; also returns the new grid.
     fn forward<B: Backend>(
         &self,
         cx: &Context<'_, B>,
@@ -239,7 +240,7 @@ impl PatchMerging {
         let b = cx.backend;
         let grid = [h.div_ceil(2), w.div_ceil(2)];
         let (samples, width) = (b.shape(x)[0], b.shape(x)[2]);
-        // The order of the published weights: down before right.
+        // The published weights expect the neighbours in this order, down before right.
         let source = |i: usize| {
             let (token, part) = (i / 4, i % 4);
             let (row, column) = (2 * (token / grid[1]) + part % 2, 2 * (token % grid[1]) + part / 2);
@@ -282,10 +283,10 @@ impl Architecture for SwinTransformer {
     }
 }
 
-/// Swin as torchvision (`features.1.0.mlp.3.weight`) and as Microsoft and timm (`layers.0.blocks.0.mlp.fc2.weight`)
-/// name it → `stage 0 block 0 mlp.fc2.weight`.
+/// Translates a name in Swin to one that all publishers share (`stage 0 block 0 mlp.fc2.weight`): torchvision
+/// (`features.1.0.mlp.3.weight`), Microsoft and timm (`layers.0.blocks.0.mlp.fc2.weight`). `None` for other names.
 ///
-/// Patch merging is counted with the stage before it (Microsoft, timm before 0.9) or after: `merging_ends_stage`.
+/// `merging_ends_stage`: patch merging is numbered with the stage before it (Microsoft, timm before 0.9), not after it.
 fn canonical(name: &str, merging_ends_stage: bool) -> Option<String> {
     let parts: Vec<&str> = name.split('.').collect();
     let number = |text: &str| text.parse::<usize>().ok();

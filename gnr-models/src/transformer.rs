@@ -20,7 +20,8 @@ impl SelfAttention {
         let proj = Linear::normal(&mut scope.enter("proj"), width, width);
         Self { qkv, proj, heads, dropout: Dropout::default() }
     }
-    /// x `[N, T, D]`, bias as in [`Attention::attention`](gnr_nn::Attention::attention).
+    /// Attends over the tokens of x `[N, T, D]`; the bias is that of
+    /// [`Attention::attention`](gnr_nn::Attention::attention).
     pub(crate) fn forward<B: Backend>(
         &self,
         cx: &mut Context<'_, B>,
@@ -43,7 +44,7 @@ pub(crate) struct FeedForward {
 }
 
 impl FeedForward {
-    /// With layers of these names.
+    /// Declares the two layers under these names.
     pub(crate) fn new(
         scope: &mut Scope<'_>,
         [first, second]: [&str; 2],
@@ -65,7 +66,7 @@ impl FeedForward {
     }
 }
 
-/// A map of rows on the last axis of `[N, T, I]`.
+/// Applies a map of rows to the last axis of `[N, T, I]`.
 pub(crate) fn by_rows<B: Backend>(
     b: &B,
     x: &B::Tensor,

@@ -10,9 +10,9 @@ use crate::{
     transformer::{FeedForward, SelfAttention, by_rows},
 };
 
-/// A vision transformer: patches embedded linearly, a class token first, learned positions, pre-norm blocks, the normed
-/// class token classified. `cls_token`, `pos_embed`, `patch_embed.proj`, `blocks.0.norm1`, `.attn.qkv`, `.attn.proj`,
-/// `.norm2`, `.mlp.fc1`, `.mlp.fc2`, …, `norm`, `head`.
+/// A vision transformer: linearly embedded patches behind a class token, learned positions, pre-norm blocks, and a
+/// classifier of the normed class token. Tensors: `cls_token`, `pos_embed`, `patch_embed.proj`, `blocks.0.norm1`,
+/// `.attn.qkv`, `.attn.proj`, `.norm2`, `.mlp.fc1`, `.mlp.fc2`, …, `norm`, `head`.
 ///
 /// # References
 /// Dosovitskiy et al., ICLR 2021; the Tiny and Small sizes are Touvron et al.'s (DeiT, ICML 2021).
@@ -35,7 +35,7 @@ pub struct VisionTransformer {
 pub struct Design {
     /// Side of a patch in pixels; divides the sides of the image.
     pub patch: usize,
-    /// D; a multiple of `heads`.
+    /// Width D of a token; a multiple of `heads`.
     pub width: usize,
     /// Number of blocks.
     pub depth: usize,
@@ -46,11 +46,11 @@ pub struct Design {
 const EPS: f64 = 1e-6;
 
 impl VisionTransformer {
-    /// For images `[C, H, W]`. The perceptrons are 4·D wide.
+    /// Makes a transformer for images `[C, H, W]`. The perceptrons are 4·D wide.
     ///
     /// # Deviation
     /// The class token starts at N(0, 1e-12), positions and linear weights at N(0, 0.02²), the patch embedding as
-    /// PyTorch's convolutions: timm's defaults, but that the normals are not cut off at ±2.
+    /// PyTorch's convolutions. These are timm's defaults, except that normals are not cut off at ±2.
     pub fn new(design: Design, [channels, height, width]: [usize; 3], classes: usize) -> Self {
         let Design { patch, width: d, depth, heads } = design;
         let tokens = (height / patch) * (width / patch) + 1;
@@ -80,8 +80,8 @@ impl VisionTransformer {
         let dropout = Dropout::default();
         Self { layout, design, class_token, positions, embed_weight, embed_bias, dropout, blocks, norm, head }
     }
-    /// With dropout after the positions and after every linear layer but qkv (Dosovitskiy et al., appendix B.1), and
-    /// stochastic depth of both halves of the blocks: one rate a block. Off at first.
+    /// Adds dropout after the positions and after every linear layer but qkv (Dosovitskiy et al., appendix B.1), and
+    /// stochastic depth, one rate a block, of both halves of the blocks. [`new`](Self::new) has neither.
     pub fn with_noise(mut self, dropout: Dropout, drop_paths: &[DropPath]) -> Self {
         self.dropout = dropout;
         for block in &mut self.blocks {
@@ -94,7 +94,7 @@ impl VisionTransformer {
         self
     }
 
-    /// Patches, class token and positions: `[N, C, H, W]` → `[N, T, D]`.
+    /// Embeds patches and adds class token and positions: `[N, C, H, W]` → `[N, T, D]`.
     fn embed_tokens<B: Backend>(&self, cx: &Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
         let (b, d) = (cx.backend, self.design.width);
         let patches = composed::patches(b, x, self.design.patch)?;
@@ -103,7 +103,8 @@ impl VisionTransformer {
         let inputs = b.shape(weight)[1..].iter().product();
         let weight = b.reshape(weight, &[d, inputs])?;
         let embedded = by_rows(b, &patches, |rows| b.linear(rows, &weight, Some(cx.param(self.embed_bias))))?;
-        // Zeros where the class token goes; what does not depend on the image is added to all samples at once.
+        // Zeros stand in the class token's place. Class token and positions do not depend on the image and are added at
+        // once.
         let places: Vec<_> = std::iter::once(None).chain((0..count).map(Some)).collect();
         let embedded = b.gather(&embedded, 1, &places)?;
         let first: Vec<_> = (0..=count).map(|place| (place == 0).then_some(0)).collect();

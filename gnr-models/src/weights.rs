@@ -1,4 +1,4 @@
-//! Weight files: safetensors and PyTorch checkpoints to the tensors of a layout, by name; safetensors from them.
+//! Weight files, read by tensor name into a layout (safetensors and PyTorch checkpoints), and written as safetensors.
 //!
 //! [`WeightFile`] is a file of either kind, [`fit`] reads it into a model and [`Report`]s what it did. [`convert`]
 //! turns any of them into safetensors.
@@ -34,19 +34,19 @@ pub use write::{Precision, save, to_bytes};
 pub struct Loaded {
     /// One row-major tensor for each entry of the layout, buffers included; see [`split`].
     pub values: Vec<Vec<f64>>,
-    /// What was found.
+    /// The report of what was loaded and what was left out.
     pub report: Report,
     /// The file's own notes.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// What to do with weights that are NaN or infinite.
+/// The treatment of weights that are NaN or infinite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NonFinite {
-    /// An error naming the tensor and the element.
+    /// NaN or infinity is an error, which names the tensor and the element.
     #[default]
     Reject,
-    /// Take them as they are.
+    /// NaN and infinities are kept.
     Keep,
 }
 
@@ -78,8 +78,8 @@ fn whole(file: &WeightFile, layout: &Layout, non_finite: NonFinite) -> Result<Lo
     fit(file, layout, vec![Vec::new(); layout.entries().len()], &options)
 }
 
-/// Parameters and running statistics apart, each in the order their ids count: what
-/// [`ParamVector::from_host`](gnr_nn::ParamVector::from_host) and [`Buffers`](gnr_nn::Buffers) take.
+/// Separates parameters and running statistics, each in the order of their ids, as
+/// [`ParamVector::from_host`](gnr_nn::ParamVector::from_host) and [`Buffers`](gnr_nn::Buffers) take them.
 pub fn split(layout: &Layout, values: Vec<Vec<f64>>) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
     let (mut parameters, mut buffers) = (Vec::new(), Vec::new());
     for (entry, values) in layout.entries().iter().zip(values) {

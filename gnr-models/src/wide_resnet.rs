@@ -30,13 +30,13 @@ pub struct WideResNet {
 const STEM: usize = 16;
 
 impl WideResNet {
-    /// For images of `channels` channels: `blocks` blocks in each stage, stage i `widths[i]` channels wide.
+    /// Makes a net for images of `channels` channels, with `blocks` blocks in each stage, `widths[i]` wide in stage i.
     pub fn new(channels: usize, blocks: usize, widths: &[usize], classes: usize) -> Self {
         Self::with_nonlinearity(Nonlinearity::default(), channels, blocks, widths, classes)
     }
 
-    /// Its twin with other normalisations or another activation. Tensors keep their names (`bn1.weight`), whatever
-    /// normalises.
+    /// Makes the net of [`new`](Self::new) with other normalisations or another activation. Tensors keep their names
+    /// (`bn1.weight`), whichever normalisation they belong to.
     pub fn with_nonlinearity(
         nonlinearity: Nonlinearity,
         channels: usize,
@@ -78,8 +78,8 @@ impl Model for WideResNet {
     }
 }
 
-/// conv2(act(bn2(conv1(a)))) + shortcut with a = act(bn1(x)); the shortcut is x, or a 1×1 convolution of a where the
-/// width changes.
+/// A block: conv2(act(bn2(conv1(a)))) + shortcut with a = act(bn1(x)). The shortcut is x, or a 1×1 convolution of a
+/// where the width or the map's size changes.
 #[derive(Clone, Debug)]
 struct Block {
     bn1: MapNorm,

@@ -1,11 +1,11 @@
-//! Whether a launcher started this process together with others, and joining them.
+//! Detection of processes that a launcher started together with this one, and joining them.
 
 use std::sync::Arc;
 
 use gnr_core::{Collective, Solo};
 
-/// Environment variables in which launchers tell a process how many there are: those of Open MPI, of PMI (MPICH and
-/// `srun --mpi=pmi2`) and of `srun`.
+/// Environment variables with the number of processes: those of Open MPI, of PMI (MPICH and `srun --mpi=pmi2`) and of
+/// `srun`.
 const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
 
 /// The number of processes that a launcher started together, this one included; 1 for a process by itself.
@@ -13,7 +13,7 @@ pub fn launched() -> usize {
     size_in(|name| std::env::var(name).ok())
 }
 
-/// The largest size that a variable tells: `srun` may start a program of another MPI, which tells 1.
+/// The largest number of processes in the variables. `srun` may start a program of another MPI, whose variable has 1.
 fn size_in(variable: impl Fn(&str) -> Option<String>) -> usize {
     let told = SIZES.iter().filter_map(|name| variable(name)?.trim().parse().ok());
     told.fold(1, usize::max)
@@ -23,7 +23,7 @@ fn size_in(variable: impl Fn(&str) -> Option<String>) -> usize {
 pub struct Job {
     /// The ranks, this one included.
     pub ranks: Arc<dyn Collective>,
-    /// Ranks on this machine, this one included.
+    /// Number of ranks on this machine, this one included.
     pub neighbours: usize,
     #[cfg(feature = "mpi")]
     mpi: Option<Arc<crate::ranks::Mpi>>,
@@ -40,7 +40,7 @@ impl Job {
         }
     }
 
-    /// Waits until every rank is done, and finalises MPI. Ranks that end with an error of all of them call it, too.
+    /// Waits until every rank is done, and finalises MPI. Ranks also call this method after an error that all share.
     pub fn finish(self) {
         #[cfg(feature = "mpi")]
         if let Some(mpi) = self.mpi {
@@ -52,8 +52,8 @@ impl Job {
 /// Joins the ranks that a launcher started. A process by itself does not start MPI.
 ///
 /// # Errors
-/// In words: an MPI that cannot be started or finds another number of ranks than the launcher, a program without MPI
-/// although there are other ranks, a malformed `GNR_MPI_TIMEOUT`.
+/// An MPI that cannot be started or finds another number of ranks than the launcher, a program without MPI although
+/// there are other ranks, a malformed `GNR_MPI_TIMEOUT`. Errors are sentences for the user.
 pub fn join() -> Result<Job, String> {
     match launched() {
         1 => Ok(Job::solo()),

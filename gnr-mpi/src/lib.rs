@@ -1,7 +1,7 @@
 //! The processes that `mpirun` or `srun` started together, as a [`Collective`](gnr_core::Collective).
 //!
-//! With feature `mpi` it talks to an MPI library. Without the feature [`join`] works for a process by itself, and tells
-//! others what to build.
+//! Feature `mpi` connects the processes through an MPI library. Without the feature [`join`] works for a process by
+//! itself, and fails in others with the command that builds the program with MPI.
 
 mod launch;
 #[cfg(feature = "mpi")]

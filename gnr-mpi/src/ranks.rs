@@ -1,7 +1,7 @@
 //! The ranks of an MPI job.
 //!
-//! One thread calls MPI. The thread that asks it waits no longer than [`PATIENCE`] says, so that a rank which never
-//! answers ends the job instead of stopping it.
+//! One thread calls MPI. Other threads wait for its answers no longer than [`PATIENCE`] says. A rank that never answers
+//! therefore ends the job, instead of blocking it for ever.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, mpsc},
@@ -12,8 +12,8 @@ use gnr_core::{Collective, Error, Result, collective::Packed};
 
 use crate::service::{self, Answer, Request, World};
 
-/// The environment variable that says how many seconds an operation may take before the job is ended: by default 600.
-/// With 0 an operation may take any time.
+/// The environment variable with the largest duration of an operation, in seconds. A longer operation ends the job.
+/// Default: 600; with 0 an operation may take any time.
 pub const PATIENCE: &str = "GNR_MPI_TIMEOUT";
 
 /// The exit status of ranks that end a job.
@@ -36,7 +36,7 @@ pub(crate) struct Mpi {
     world: World,
     patience: Option<Duration>,
     requests: Mutex<mpsc::Sender<(Request, mpsc::Sender<Answer>)>>,
-    /// Why no operation will succeed any more.
+    /// The first failure, after which no operation succeeds any more.
     over: Mutex<Option<String>>,
 }
 
@@ -58,9 +58,9 @@ impl Mpi {
         self.world.neighbours
     }
 
-    /// Waits until every rank has called it, and finalises MPI.
+    /// Waits until every rank has called `finish`, and finalises MPI.
     pub(crate) fn finish(&self) {
-        // A rank whose job is over already has told why.
+        // If the job is over already, the reason was reported before.
         let _ = self.ask(Request::Finish);
     }
 
@@ -127,7 +127,7 @@ impl Collective for Mpi {
     fn abort(&self, why: &str) {
         eprintln!("error: rank {}: {why}", self.world.rank);
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        // Where MPI is busy with an operation that the other ranks are not in, the end of this process ends the job.
+        // MPI may be busy with an operation that others have not joined. Then the end of this process ends the job.
         let _ = requests.send((Request::Abort, mpsc::channel().0));
         std::thread::sleep(Duration::from_millis(500));
         std::process::exit(FAILED)

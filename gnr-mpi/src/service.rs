@@ -10,15 +10,15 @@ use mpi::{
     traits::{Communicator, CommunicatorCollectives},
 };
 
-/// What another thread asks for.
+/// A request of another thread.
 pub(crate) enum Request {
     /// [`Collective::gather`](gnr_core::Collective::gather): this rank's numbers, and how many each rank has.
     Gather(Packed, Vec<usize>),
     /// [`Collective::exchange`](gnr_core::Collective::exchange): this rank's numbers, and how many each rank gets.
     Exchange(Packed, Vec<usize>),
-    /// To end all ranks at once.
+    /// The end of all ranks at once.
     Abort,
-    /// To wait for all ranks and finalise MPI.
+    /// A wait for all ranks, then the finalisation of MPI.
     Finish,
 }
 
@@ -33,21 +33,21 @@ impl Request {
     }
 }
 
-/// The numbers, or what went wrong.
+/// The numbers that an operation brought, or the reason of its failure.
 pub(crate) type Answer = Result<Packed, String>;
 
 /// The place of this process among the ranks.
 pub(crate) struct World {
     pub(crate) rank: usize,
     pub(crate) size: usize,
-    /// Ranks on this machine, this one included.
+    /// Number of ranks on this machine, this one included.
     pub(crate) neighbours: usize,
 }
 
 /// The largest number of items that MPI counts, in 32 bits.
 const MOST: usize = i32::MAX as usize;
 
-/// Checks the counts of an operation before MPI sees them, since MPI ends the job where they are wrong.
+/// Checks the counts of an operation before they are passed to MPI, which would end the job for wrong ones.
 pub(crate) fn check(own: &Packed, counts: &[usize], expected: Option<usize>, size: usize) -> Result<()> {
     if counts.len() != size || expected != Some(own.len()) {
         let (expected, found) = (expected.unwrap_or(0), own.len());
@@ -90,20 +90,20 @@ pub(crate) fn serve(tell: &Sender<Result<World, String>>, inbox: &Receiver<(Requ
                 return;
             }
         };
-        // Nobody waits any more where the asking thread ended.
+        // Sending fails only if the asking thread has ended.
         let _ = answer.send(done);
     }
     // A process that ends without finalising MPI ends the job, which is right for a rank that fails.
     std::mem::forget(universe);
 }
 
-/// Items as they are; none are an empty slice of `spare`. An empty slice may have any address, of bytes even 1, and
-/// Open MPI reads that address as `MPI_IN_PLACE`; no address of real memory has a second meaning.
+/// The items, or an empty part of `spare` if there are none. Other empty slices may have any address; for bytes it may
+/// be 1, which Open MPI reads as `MPI_IN_PLACE`. An address of real memory has no second meaning.
 fn somewhere<'s, T>(own: &'s [T], spare: &'s [T; 1]) -> &'s [T] {
     if own.is_empty() { &spare[..0] } else { own }
 }
 
-/// Counts as MPI has them.
+/// Converts counts to MPI's 32 bits.
 fn counts(counts: &[usize]) -> Result<Vec<i32>, String> {
     counts
         .iter()
@@ -111,7 +111,7 @@ fn counts(counts: &[usize]) -> Result<Vec<i32>, String> {
         .collect()
 }
 
-/// The place at which each rank's numbers begin.
+/// The index at which each rank's numbers begin.
 fn starts(counts: &[i32]) -> Vec<i32> {
     let before = |sum: &mut i32, count: &i32| {
         let start = *sum;
@@ -121,7 +121,7 @@ fn starts(counts: &[i32]) -> Vec<i32> {
     counts.iter().scan(0, before).collect()
 }
 
-/// Numbers of all ranks one after the other; `zero` fills the memory that MPI writes them to.
+/// Gathers the numbers of all ranks one after the other; `zero` fills the memory before MPI writes to it.
 fn gather<T: Equivalence + Copy>(
     world: &SimpleCommunicator,
     own: &[T],
@@ -138,7 +138,7 @@ fn gather<T: Equivalence + Copy>(
     Ok(all)
 }
 
-/// This rank's part of the numbers of every rank; `to_ranks` is how many of `own` each rank gets.
+/// Gathers this rank's part of the numbers of every rank; `to_ranks` has the number of `own` that each rank gets.
 fn exchange<T: Equivalence + Copy>(
     world: &SimpleCommunicator,
     own: &[T],

@@ -1,8 +1,8 @@
-//! How much memory opening a file may take: in proportion to the file, whatever lengths and counts it states.
+//! The memory that opening a file may take, in proportion to the file, whatever lengths and counts it declares.
 
 /// Bytes that may be reserved for each byte of the file while its structure is read.
 const PER_BYTE: u64 = 6;
-/// Bytes that any file may take: a small one with a long list of settings is no attack.
+/// Bytes that any file may take. A small file may have a long list of settings without being an attack.
 const CONSTANT: u64 = 1 << 20;
 
 /// Bytes that may still be reserved.
@@ -16,7 +16,7 @@ pub struct Budget {
 pub struct Exhausted;
 
 impl Budget {
-    /// For a file of `length` bytes.
+    /// Makes the budget of a file of `length` bytes: 6 bytes a byte, and 1 MiB.
     pub fn of(length: u64) -> Self {
         Self { left: length.saturating_mul(PER_BYTE).saturating_add(CONSTANT) }
     }
@@ -27,19 +27,19 @@ impl Budget {
         Ok(())
     }
 
-    /// Gives back what is no longer in use.
+    /// Gives back `bytes` that are no longer in use.
     pub fn give(&mut self, bytes: usize) {
         self.left = self.left.saturating_add(bytes as u64);
     }
 
-    /// Appends to a vector that grows by a quarter, not by its double: most of a budget must not be spare room.
+    /// Appends to a vector, which grows by a quarter, not by its double. Most of a budget must not be spare room.
     pub fn push<T>(&mut self, vec: &mut Vec<T>, item: T) -> Result<(), Exhausted> {
         self.reserve(vec, 1)?;
         vec.push(item);
         Ok(())
     }
 
-    /// Makes room for `more` items. While the old ones move, there must be room for both.
+    /// Makes room for `more` items. While a vector moves, the budget must cover its old and its new memory.
     pub fn reserve<T>(&mut self, vec: &mut Vec<T>, more: usize) -> Result<(), Exhausted> {
         if vec.capacity() - vec.len() < more {
             let room = more.max(vec.len() / 4 + usize::from(vec.len() > 1) * 4);

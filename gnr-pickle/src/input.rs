@@ -1,28 +1,28 @@
-//! The bytes of a pickle, taken one operand after the other; and what may be wrong with them.
+//! The bytes of a pickle, taken one operand after the other, and the errors of parsing them.
 
 use std::fmt;
 
 use super::value::Span;
 
-/// Why bytes are not a pickle, and where.
+/// The reason why bytes are not a pickle, and the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
-    /// Number of bytes of the pickle before the place.
+    /// Offset in the pickle, in bytes.
     pub offset: usize,
-    /// What is wrong there.
+    /// The fault at this offset.
     pub problem: Problem,
 }
 
-/// What is wrong with a pickle.
+/// The faults of a pickle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// The bytes end before the pickle does.
     Ended,
     /// The pickle would take more memory than the size of its file justifies.
     TooLarge,
-    /// An operation that cannot be here.
+    /// An operation is impossible at its place.
     Invalid(String),
-    /// No operation of protocols 0 to 5, or one that needs what is not in the file.
+    /// The operation belongs to none of protocols 0 to 5, or needs data outside the file.
     Unknown(String),
 }
 
@@ -48,7 +48,7 @@ impl std::error::Error for Malformed {}
 
 pub(crate) type Result<T> = std::result::Result<T, Malformed>;
 
-/// Bytes, and how many of them were taken.
+/// Bytes, and the number of bytes that were taken.
 pub(crate) struct Input<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) at: usize,
@@ -81,13 +81,13 @@ impl Input<'_> {
         self.bytes.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
 
-    /// A little-endian number of `size` bytes.
+    /// Takes a little-endian number of `size` bytes.
     pub(crate) fn number(&mut self, size: u64) -> Result<u64> {
         let span = self.take(size)?;
         Ok(self.slice(span).iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
     }
 
-    /// The rest of a line.
+    /// Takes the rest of a line.
     pub(crate) fn line(&mut self) -> Result<Span> {
         match self.bytes.get(self.at..).unwrap_or_default().iter().position(|&byte| byte == b'\n') {
             Some(length) => {
@@ -99,7 +99,7 @@ impl Input<'_> {
         }
     }
 
-    /// A number in decimal digits; `None` beyond 64 bits.
+    /// Takes a line with a number in decimal digits; `None` beyond 64 bits.
     pub(crate) fn decimal(&mut self) -> Result<Option<i64>> {
         let line = self.line()?;
         let digits = self.slice(line).trim_ascii();

@@ -1,8 +1,8 @@
 //! Python's pickles as data: parsed within a budget of memory, never run.
 //!
-//! A pickle is a program for a stack machine. [`parse`] runs it as far as it makes values; a call is kept as an
-//! [`Object`]: what was to be called, the arguments, the state and the items that were to be given to the result. What
-//! such an object means is for the reader to decide. Every operation consumes a byte, and memory is taken from a
+//! A pickle is a program for a stack machine. [`parse`] runs it as far as it makes values, but makes no call. An
+//! [`Object`] stands for a call: the callable, the arguments, and the state and items that the result would get. The
+//! reader decides about the meaning of such an object. Every operation consumes a byte, and memory is taken from a
 //! [`Budget`].
 //!
 //! # References

@@ -1,4 +1,4 @@
-//! The stack machine that a pickle is a program for.
+//! The stack machine of pickles. Each pickle is a program for it.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ pub fn parse<'a>(bytes: &'a [u8], budget: &mut Budget) -> Result<Pickle<'a>> {
         memo: Vec::new(),
         scattered: HashMap::new(),
     };
-    // The values that `Id` has names for.
+    // The first values have constants in `Id`.
     let empty = Value::Sequence(Sequence::Tuple, Vec::new());
     for value in [Value::Other, Value::Bool(true), Value::Bool(false), empty] {
         machine.make(value)?;
@@ -40,11 +40,11 @@ struct Machine<'a, 'b> {
     budget: &'b mut Budget,
     values: Arena,
     stack: Vec<Id>,
-    /// Heights of the stack.
+    /// Heights of the stack at its marks.
     marks: Vec<usize>,
-    /// What was kept under 0, 1, 2, …, as Python 3 counts.
+    /// Values that were stored under 0, 1, 2, …, as Python 3 counts.
     memo: Vec<Id>,
-    /// What was kept under other numbers.
+    /// Values that were stored under other numbers.
     scattered: HashMap<u64, Id>,
 }
 
@@ -81,7 +81,7 @@ impl Machine<'_, '_> {
         self.marks.last().copied().unwrap_or(0)
     }
 
-    /// The topmost value above the last mark: what lies below is not this operation's.
+    /// Takes the topmost value. Values below the last mark belong to other operations.
     fn pop(&mut self) -> Result<Id> {
         let id = self.top()?;
         self.stack.pop();
@@ -160,11 +160,11 @@ impl Machine<'_, '_> {
         let (given, target) = (self.pop()?, self.top()?);
         match self.value(target) {
             Some(Value::Object(object)) => {
-                // What a second state leaves of the first only the class knows: then neither is told.
+                // Only the class knows what a second state leaves of the first, so neither is reported.
                 object.state = Some(if object.state.is_none() { given } else { Id::OTHER });
                 Ok(())
             }
-            // Attributes of a class.
+            // The state sets attributes of a class, which are ignored.
             Some(Value::Global(..) | Value::Extension(_)) => Ok(()),
             _ => self.input.invalid("a state is given to what is not an object"),
         }
@@ -178,7 +178,7 @@ impl Machine<'_, '_> {
             let pushed = self.budget.push(&mut self.memo, id);
             self.afford(pushed)?;
         } else {
-            // Twice an entry and its mark: tables grow by their double.
+            // Twice an entry and its mark, because hash tables double as they grow.
             let taken = self.budget.take(64);
             self.afford(taken)?;
             self.scattered.insert(key, id);
@@ -242,7 +242,7 @@ impl Machine<'_, '_> {
             let code = self.input.number(1)? as u8;
             match code {
                 b'.' => return self.pop(),
-                // Protocol, frame: nothing depends on them.
+                // Protocol and frame: nothing depends on them.
                 0x80 | 0x95 => {
                     self.input.take(if code == 0x80 { 1 } else { 8 })?;
                 }
@@ -429,7 +429,7 @@ impl Machine<'_, '_> {
                     let (arguments, callable) = (self.pop()?, self.pop()?);
                     self.call(callable, arguments)?;
                 }
-                // With arguments by name, which no reader asks for.
+                // The call also has arguments by name, which no reader asks for.
                 0x92 => {
                     let (_named, arguments, callable) = (self.pop()?, self.pop()?, self.pop()?);
                     self.call(callable, arguments)?;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::value::Encoding;
 
-/// What a text says. Bytes that are no text become U+FFFD.
+/// Decodes a text. Bytes that are no text become U+FFFD.
 pub(crate) fn decode(bytes: &[u8], encoding: Encoding) -> Cow<'_, str> {
     match encoding {
         Encoding::Plain => String::from_utf8_lossy(bytes),
@@ -15,7 +15,7 @@ pub(crate) fn decode(bytes: &[u8], encoding: Encoding) -> Cow<'_, str> {
     }
 }
 
-/// What Python 2 wrote as a string of bytes.
+/// The bytes that Python 2 wrote as a string.
 pub(crate) fn bytes(bytes: &[u8], encoding: Encoding) -> Cow<'_, [u8]> {
     match encoding {
         Encoding::Plain => bytes.into(),
@@ -25,7 +25,7 @@ pub(crate) fn bytes(bytes: &[u8], encoding: Encoding) -> Cow<'_, [u8]> {
     }
 }
 
-/// The bytes whose Latin-1 is the text.
+/// The bytes that Latin-1 decodes to the text; `None` for a text with other characters.
 pub(crate) fn latin1(bytes: &[u8], encoding: Encoding) -> Option<Cow<'_, [u8]>> {
     let text = match encoding {
         Encoding::Quoted => return Some(self::bytes(bytes, encoding)),
@@ -38,7 +38,7 @@ pub(crate) fn latin1(bytes: &[u8], encoding: Encoding) -> Option<Cow<'_, [u8]>> 
     text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect::<Option<Vec<u8>>>().map(Cow::Owned)
 }
 
-/// The escapes of Python's `repr` of bytes.
+/// Replaces the escapes of Python's `repr` of bytes.
 fn unescape(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
@@ -71,7 +71,7 @@ fn unescape(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// `raw-unicode-escape`: Latin-1 with `\uXXXX` and `\UXXXXXXXX`.
+/// Decodes `raw-unicode-escape`: Latin-1 with `\uXXXX` and `\UXXXXXXXX`.
 fn raw(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     let mut rest = bytes;

@@ -1,39 +1,39 @@
-//! What a pickle holds, as numbers into one arena.
+//! The values of a pickle, which refer to each other by their numbers in one arena.
 
 use std::{borrow::Cow, fmt};
 
 use super::text;
 use crate::budget::{Budget, Exhausted};
 
-/// A value of a pickle: a number into its arena, or a whole number of 31 bits itself.
+/// A value of a pickle: its index in the arena, or a whole number of 31 bits itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Id(u32);
 
-/// The bit that says that the rest of an [`Id`] is a number.
+/// The bit of an [`Id`] that marks the other bits as a whole number, not an index.
 const NUMBER: u32 = 1 << 31;
 
 impl Id {
-    /// What no reader asks for: `None`, floating-point numbers.
+    /// `None` and floating-point numbers, which no reader asks for.
     pub(crate) const OTHER: Self = Self(0);
     /// `True` and `False`.
     pub(crate) const TRUE: Self = Self(1);
     pub(crate) const FALSE: Self = Self(2);
-    /// The empty tuple, which is met at every call and never changes.
+    /// The empty tuple, which many calls have as arguments and which never changes.
     pub(crate) const EMPTY: Self = Self(3);
 
-    /// A number in place of an index, from −2³⁰ to 2³⁰ − 1.
+    /// A whole number in place of an index, from −2³⁰ to 2³⁰ − 1; `None` for others.
     pub(crate) fn number(value: i64) -> Option<Self> {
         let value = i32::try_from(value).ok().filter(|value| (-(1 << 30)..1 << 30).contains(value))?;
         Some(Self(value as u32 | NUMBER))
     }
 
-    /// The number, if it is one.
+    /// The whole number; `None` for an index.
     fn as_number(self) -> Option<i64> {
         // The sign is the highest of the 31 bits.
         (self.0 & NUMBER != 0).then_some(i64::from((self.0 << 1) as i32 >> 1))
     }
 
-    /// The place in the arena, unless it is a number.
+    /// The index in the arena; `None` for a whole number.
     pub(crate) fn position(self) -> Option<usize> {
         (self.0 & NUMBER == 0).then_some(self.0 as usize)
     }
@@ -50,10 +50,10 @@ pub(crate) struct Span {
     pub(crate) end: u32,
 }
 
-/// How a text is written down.
+/// The encoding of a text in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
-    /// As UTF-8, or as bytes that Python 2 did not tell from text.
+    /// UTF-8, or bytes, which Python 2 did not distinguish from text.
     Plain,
     /// Python's escapes between quotes (protocol 0).
     Quoted,
@@ -73,28 +73,28 @@ pub(crate) enum Value {
     Other,
     Bool(bool),
     Int(i64),
-    /// More than 64 bits, little-endian.
+    /// A whole number of more than 64 bits, little-endian.
     Long(Span),
     Text(Span, Encoding),
     Bytes(Span),
     Sequence(Sequence, Vec<Id>),
     Dict(Vec<(Id, Id)>),
-    /// A class or function by the names of its module and its own.
+    /// A class or function, by the name of its module and its own name.
     Global(Span, Span),
-    /// A number in Python's registry of classes, which a file does not carry.
+    /// A class by its number in Python's registry, which is not in the file.
     Extension(u32),
-    /// What is kept outside the pickle, under this name.
+    /// Data outside the pickle, by name (a persistent id).
     Persistent(Id),
     Object(Object),
 }
 
-/// Values by number, in pieces: a vector of all would be copied as it grows, and need room for both.
+/// Values by index, in pieces. One vector would be copied as it grows, and need room for both copies.
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
     pieces: Vec<Vec<Value>>,
 }
 
-/// Values in a piece.
+/// Number of values in a piece.
 const PIECE: usize = 256;
 
 impl Arena {
@@ -127,20 +127,20 @@ impl Arena {
     }
 }
 
-/// What a call would have made.
+/// A call that was not made, in place of its result.
 #[derive(Debug)]
 pub struct Object {
-    /// Class or function: a global, or the result of another call.
+    /// The class or function: a global, or the result of another call.
     pub callable: Id,
-    /// Arguments, as a tuple.
+    /// The arguments, as a tuple.
     pub arguments: Id,
-    /// What was to be given to `__setstate__` or `__dict__`.
+    /// The state that the result would get through `__setstate__` or `__dict__`.
     pub state: Option<Id>,
-    /// Of most objects there are none: this keeps a [`Value`] at 32 bytes.
+    /// Most objects have no contents, so the box keeps a [`Value`] at 32 bytes.
     contents: Option<Box<Contents>>,
 }
 
-/// What was to be put into an object.
+/// Items and pairs that the result of a call would get.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     pub(crate) items: Vec<Id>,
@@ -148,25 +148,25 @@ pub(crate) struct Contents {
 }
 
 impl Object {
-    /// The call of `callable` with `arguments`, and nothing after it.
+    /// The call of `callable` with `arguments`, without state or contents.
     pub fn new(callable: Id, arguments: Id) -> Self {
         Self { callable, arguments, state: None, contents: None }
     }
 
-    /// What was to be appended or added.
+    /// The items that would be appended or added to the result.
     pub fn items(&self) -> &[Id] {
         self.contents.as_ref().map_or(&[], |contents| &contents.items)
     }
 
-    /// What was to be set as key and value.
+    /// The keys and values that would be set in the result.
     pub fn pairs(&self) -> &[(Id, Id)] {
         self.contents.as_ref().map_or(&[], |contents| &contents.pairs)
     }
 
-    /// What more is to be put into it.
+    /// The contents, for adding to them.
     pub(crate) fn contents(&mut self, budget: &mut Budget) -> Result<&mut Contents, Exhausted> {
         if self.contents.is_none() {
-            // With the allocator's own needs for the box.
+            // 16 bytes are the allocator's own needs for the box.
             budget.take(size_of::<Contents>() + 16)?;
         }
         Ok(self.contents.get_or_insert_default())
@@ -184,7 +184,7 @@ pub enum View<'p> {
     Int(i64),
     /// An integer of more than 64 bits, little-endian, in two's complement.
     Long(&'p [u8]),
-    /// A text; of Python 2 also bytes, which it does not tell from texts.
+    /// A text, or bytes of Python 2, which does not distinguish them from text.
     Text(Text<'p>),
     /// Bytes, or a `bytearray`.
     Bytes(&'p [u8]),
@@ -194,11 +194,11 @@ pub enum View<'p> {
     Pairs(&'p [(Id, Id)]),
     /// A class or function.
     Global(Global<'p>),
-    /// A class by its number in Python's registry of them (`copyreg`).
+    /// A class by its number in Python's registry of classes (`copyreg`).
     Extension(u32),
-    /// What is kept outside the pickle, under this name.
+    /// Data outside the pickle, by name (a persistent id).
     Persistent(Id),
-    /// What a call would have made.
+    /// A call in place of its result.
     Object(&'p Object),
 }
 
@@ -210,7 +210,7 @@ pub struct Text<'p> {
 }
 
 impl<'p> Text<'p> {
-    /// The text. Bytes that are none become U+FFFD.
+    /// The decoded text. Bytes that are no text become U+FFFD.
     pub fn decode(self) -> Cow<'p, str> {
         text::decode(self.bytes, self.encoding)
     }
@@ -220,29 +220,29 @@ impl<'p> Text<'p> {
         text::bytes(self.bytes, self.encoding)
     }
 
-    /// The bytes of which Python 3 made a text of Latin-1, as it does in protocols 0 to 2, which have no bytes. `None`
-    /// for other characters. Text that is not UTF-8 is taken for Latin-1.
+    /// The bytes behind a text of Latin-1, which Python 3 writes in protocols 0 to 2, because these have no bytes.
+    /// `None` for a text with other characters. Bytes that are not UTF-8 are taken as they are.
     pub fn latin1(self) -> Option<Cow<'p, [u8]>> {
         text::latin1(self.bytes, self.encoding)
     }
 
-    /// Number of bytes that it takes in the file.
+    /// Number of bytes of the text in the file.
     pub fn len(self) -> usize {
         self.bytes.len()
     }
 
-    /// Whether it has no characters.
+    /// Whether the text has no characters.
     pub fn is_empty(self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Whether it is this word, which has nothing to escape.
+    /// Whether the text is `word`, a word without characters to escape.
     pub fn is(self, word: &str) -> bool {
         self.bytes == word.as_bytes()
     }
 }
 
-/// A class or function by the names of its module and its own.
+/// A class or function, by the name of its module and its own name.
 #[derive(Clone, Copy, Debug)]
 pub struct Global<'p> {
     module: &'p [u8],
@@ -250,17 +250,17 @@ pub struct Global<'p> {
 }
 
 impl Global<'_> {
-    /// Its name, if the module is this one.
+    /// The class's or function's own name, if its module is `module`.
     pub fn of(&self, module: &str) -> Option<&str> {
         self.name().filter(|_| self.module == module.as_bytes())
     }
 
-    /// Its own name, if that is a text.
+    /// The class's or function's own name, if it is UTF-8.
     pub fn name(&self) -> Option<&str> {
         std::str::from_utf8(self.name).ok()
     }
 
-    /// Number of bytes of both names: what it costs to write them once more.
+    /// Number of bytes of both names, which is the cost of writing them once more.
     pub fn written(self) -> usize {
         self.module.len() + self.name.len()
     }
@@ -278,12 +278,12 @@ pub struct Pickle<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) values: Arena,
     pub(crate) root: Id,
-    /// Where the pickle ends in its bytes.
+    /// Offset of the end of the pickle in its bytes.
     pub end: usize,
 }
 
 impl Pickle<'_> {
-    /// What the pickle makes.
+    /// The value that the pickle makes.
     pub fn root(&self) -> Id {
         self.root
     }
@@ -333,7 +333,7 @@ impl Pickle<'_> {
         }
     }
 
-    /// The names of all that is kept outside.
+    /// The names of all data outside the pickle (persistent ids).
     pub fn persistent(&self) -> impl Iterator<Item = Id> {
         self.values.iter().filter_map(|value| match value {
             Value::Persistent(id) => Some(*id),

@@ -1,4 +1,4 @@
-//! The documents' `cargo xtask` commands: the program takes every one of them.
+//! Tests that the program accepts every `cargo xtask` command of the documents.
 
 use clap::{Parser, error::ErrorKind};
 use gnr_book::{commands, documents, mentions};

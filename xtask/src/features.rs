@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::workspace::{cargo, output, root, show};
 
-/// Features that need what is not on every machine, and the stage of CI that compiles each.
+/// Features with needs that not every machine meets, and the stage of CI that compiles each.
 const ELSEWHERE: [(&str, &str, &str); 14] = [
     ("gnr-cli", "mpi", "mpi"),
     ("gnr-mpi", "mpi", "mpi"),
@@ -39,7 +39,7 @@ struct Package {
 /// Compiles each crate with each feature, as far as type checks go.
 ///
 /// # Errors
-/// The first crate and feature that do not compile; compilers have then said why.
+/// The first crate and feature that do not compile. The compiler has printed the reason.
 pub(crate) fn run() -> Result<()> {
     let text = output(cargo(["metadata", "--format-version", "1", "--no-deps"]))?;
     let metadata: Metadata =

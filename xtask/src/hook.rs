@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     force: bool,
 }
 
-/// How ours is told from others.
+/// The line by which our hook is recognised.
 const MARK: &str = "# Installed by `cargo xtask hook`; `cargo xtask hook --remove` takes it away.";
 
 fn script() -> String {
@@ -38,7 +38,7 @@ fn script() -> String {
 /// No git repository; a hook that is not ours.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut git = Command::new("git");
-    // Knows of worktrees and of `core.hooksPath`.
+    // git takes worktrees and `core.hooksPath` into account.
     git.args(["rev-parse", "--git-path", "hooks"]).current_dir(root());
     let path = root().join(PathBuf::from(output(git)?.trim())).join("pre-commit");
     let done = if arguments.remove { remove(&path)? } else { install(&path, arguments.force)? };

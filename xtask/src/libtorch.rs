@@ -1,7 +1,7 @@
 //! `cargo xtask libtorch`: LibTorch for the backend `torch`, out of PyTorch's wheel on PyPI, under `target`.
 //!
-//! Of the wheel only what a program on the CPU needs is unpacked: headers, two libraries, and the two of CUDA that the
-//! CPU's library is linked with on Linux. A machine with a card takes a whole PyTorch; docs/devices.md tells how.
+//! Only the parts of the wheel that a program on the CPU needs are unpacked: headers, two libraries, and two of CUDA
+//! with which the CPU's library is linked on Linux. A machine with a card takes a whole PyTorch; see docs/devices.md.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,9 +14,9 @@ use crate::workspace::{program, root, show};
 const VERSION: &str = "2.13.0";
 /// Folder of the packages, relative to the root.
 const SITE: &str = "target/libtorch/site";
-/// Folder of the downloads, which goes when they are unpacked.
+/// Folder of the downloads, which is removed after unpacking.
 const WHEELS: &str = "target/libtorch/wheels";
-/// Written last: everything before is there.
+/// File that is written last and shows that everything was unpacked.
 const MARK: &str = "target/libtorch/site/torch/build-version";
 
 /// Unpacks the members that matter of the wheels in a folder (first argument) into another (second argument).
@@ -29,7 +29,7 @@ for wheel in glob.glob(sys.argv[1] + '/*.whl'):
         archive.extractall(sys.argv[2], [name for name in archive.namelist() if wanted.match(name)])
 ";
 
-/// The folder that `LIBTORCH` names: what the environment says, else ours.
+/// The folder of LibTorch: that in the variable `LIBTORCH`, else ours.
 pub(crate) fn folder() -> PathBuf {
     std::env::var_os("LIBTORCH").map_or_else(|| root().join(SITE).join("torch"), PathBuf::from)
 }
@@ -52,7 +52,7 @@ pub(crate) fn with_libtorch(mut command: Command) -> Command {
 /// Fetches LibTorch unless it is there, and says what to export.
 ///
 /// # Errors
-/// When Python, pip or the index are missing; what to install by hand.
+/// When Python, pip or the index are missing; the error says what to install by hand.
 pub(crate) fn run() -> Result<()> {
     if std::env::var_os("LIBTORCH").is_none() && !root().join(MARK).is_file() {
         fetch().with_context(|| {

@@ -1,4 +1,4 @@
-//! What a measured number must be read with: processor, cores, commit, date.
+//! The circumstances of a measurement: processor, cores, commit, date.
 
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::workspace;
 
-/// Where and from what a result was made.
+/// The machine, commit and date of a result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     /// Model name of the processor.
@@ -21,7 +21,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// This machine, now.
+    /// Describes this machine at this moment.
     pub(crate) fn here() -> Self {
         let cpu = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
             let line = text.lines().find(|line| line.starts_with("model name"))?;

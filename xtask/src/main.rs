@@ -1,8 +1,7 @@
-//! `cargo xtask`: everything around the library that is not the library. Structural rules (`tidy`), the commands that
-//! CI runs (`ci`), the site of the documents (`book`), timings beside PyTorch (`bench`), and the word for the paper's
-//! tables (`reproduce`).
+//! `cargo xtask`: the automation of the workspace. Structural rules (`tidy`), the commands that CI runs (`ci`), the
+//! site of the documents (`book`), timings beside PyTorch (`bench`), and the paper's tables (`reproduce`).
 //!
-//! It depends on no crate of this workspace: it starts `cargo` and the `gnr` program as a user would.
+//! xtask depends on no crate of this workspace: it starts `cargo` and the `gnr` program as a user would.
 // A command-line tool prints.
 #![allow(clippy::print_stdout)]
 

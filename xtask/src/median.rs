@@ -1,4 +1,4 @@
-//! The one statistic that timings need.
+//! The median, which is the only statistic that timings need.
 
 /// The middle value (mean of the two middle ones); none when empty or when a value is NaN.
 pub(crate) fn median(sample: &[f64]) -> Option<f64> {

@@ -1,11 +1,11 @@
-//! `cargo xtask package`: what each crate would upload. Every file of a package is one that its crate is meant to have,
-//! and no package is larger than somebody has looked at.
+//! `cargo xtask package`: the files that each crate would upload. Every file must have a known place and kind, and no
+//! package may have more files than expected.
 
 use anyhow::{Result, bail};
 
 use crate::workspace::{cargo, output, root};
 
-/// Places that a package may have files in: a folder ends with a slash.
+/// Places in which a package may have files. Folders end with a slash.
 const PLACES: [&str; 13] = [
     ".cargo_vcs_info.json",
     "Cargo.lock",
@@ -22,10 +22,10 @@ const PLACES: [&str; 13] = [
     "tests/",
 ];
 
-/// What files may be called: their last part after a dot. Tests have reference values of all kinds.
+/// Endings that files may have. Tests have reference values of all kinds.
 const KINDS: [&str; 9] = ["json", "lock", "md", "orig", "pt", "rs", "toml", "ttf", "txt"];
 
-/// A package of more files than this probably has data in it that nobody needs.
+/// Largest number of files in a package. A package with more probably contains data that nobody needs.
 const FILES: usize = 250;
 
 /// Lists the files of every crate that is published, and prints their numbers.

@@ -1,4 +1,4 @@
-//! Where the workspace is, how to call `cargo` in it, and where the `gnr` program is.
+//! The folder of the workspace, calls of `cargo` in it, and the `gnr` program.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -15,12 +15,12 @@ pub(crate) fn root() -> PathBuf {
     manifest.parent().map_or(manifest.clone(), Path::to_path_buf)
 }
 
-/// `cargo ARGUMENTS` in the workspace, with the cargo that runs us.
+/// Makes the command `cargo ARGUMENTS` in the workspace, with the cargo that started xtask.
 pub(crate) fn cargo<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(arguments: I) -> Command {
     program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), arguments)
 }
 
-/// `PROGRAM ARGUMENTS` in the workspace.
+/// Makes the command `PROGRAM ARGUMENTS` in the workspace.
 pub(crate) fn program<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(
     program: impl AsRef<OsStr>,
     arguments: I,
@@ -33,8 +33,8 @@ pub(crate) fn program<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(
     command
 }
 
-/// Whether cargo set this variable to describe xtask when it ran it. Build scripts that watch such variables (ring's
-/// does) would run again under our cargo and not under the user's, and everything above them would be compiled in turn.
+/// Whether cargo set this variable to describe xtask. Build scripts may watch such variables, as ring's does. Such a
+/// script would run again under xtask's cargo and then under the user's, and everything above it would be recompiled.
 fn is_of_this_package(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name == "CARGO_PRIMARY_PACKAGE"
@@ -60,7 +60,7 @@ pub(crate) fn show(command: &Command) -> String {
         .join(" ")
 }
 
-/// A word as a shell takes it.
+/// A word in the quotes that a shell needs.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -100,7 +100,7 @@ pub(crate) fn built(command: Command) -> Result<PathBuf> {
         .with_context(|| format!("`{shown}` built no executable"))
 }
 
-/// What a cargo command with `--message-format=json-render-diagnostics` says of each thing that it builds.
+/// The messages of a cargo command with `--message-format=json-render-diagnostics`, one for each thing that it builds.
 ///
 /// # Errors
 /// When something does not build; cargo has then said why.

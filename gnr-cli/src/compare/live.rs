@@ -1,4 +1,4 @@
-//! What a comparison shows while it runs.
+//! The output of a comparison while it runs.
 
 use std::{
     io::Write as _,
@@ -23,7 +23,7 @@ pub(super) struct Table {
     titles: Vec<String>,
     jobs: usize,
     bars: MultiProgress,
-    /// What is going on, above the methods.
+    /// The line above the methods, which names the present phase.
     heading: ProgressBar,
     lines: Vec<ProgressBar>,
     /// Whether the runs are tries, which are judged by held-out images.
@@ -87,7 +87,7 @@ impl Table {
         }
     }
 
-    /// A new line of the table.
+    /// Adds a line to the table.
     fn line(&self) -> ProgressBar {
         let style =
             ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -234,7 +234,7 @@ impl StudyObserver for Table {
         let state = &mut self.runs[run];
         state.measuring = true;
         if state.began.is_none() {
-            // Of a run of an earlier call nothing else is said.
+            // A run of an earlier call has no other line in this call.
             self.say(&format!("{}: measuring sharpness", self.runs[run].name));
         }
         self.redraw();

@@ -95,7 +95,7 @@ pub(crate) fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
     report(&outcome?, &folder, arguments.quiet)
 }
 
-/// Reads the choices of another comparison. A key that these set cannot be set by `--set`, too.
+/// Reads the choices of another comparison. Fails if `--set` sets a key that the choices set for a method.
 fn choices(arguments: &Arguments, arms: &[Arm]) -> anyhow::Result<Option<Choices>> {
     let Some(path) = &arguments.choices else { return Ok(None) };
     let choices = Choices::read(path)?;

@@ -96,7 +96,7 @@ fn one(frame: &mut Frame<'_>, area: Rect, dashboard: &Dashboard, chart: Chart) {
         .collect();
     let horizontal_labels: Vec<Line<'_>> =
         [horizontal[0], horizontal[1]].iter().map(|x| Line::from(label(*x))).collect();
-    // The legend is where no curves are when training goes well.
+    // The legend takes the corner that curves leave free when training goes well.
     let legend =
         if chart == Chart::Accuracy { LegendPosition::BottomRight } else { LegendPosition::TopRight };
     let drawing = Drawing::new(datasets.collect())

@@ -1,5 +1,5 @@
-//! The command `gnr watch`: runs in a terminal while they train, or afterwards. Run folders are all that it reads; only
-//! the drawing is here.
+//! The command `gnr watch`: runs in a terminal while they train, or afterwards. The command reads run folders only, and
+//! this module only draws.
 
 mod charts;
 mod draw;

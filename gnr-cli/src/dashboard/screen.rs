@@ -33,8 +33,8 @@ pub(crate) enum Event {
 
 /// A terminal that is restored when the value is dropped, and before a panic prints its message.
 pub(crate) struct Screen {
-    /// Never dropped by itself: ratatui would complain on standard error about a terminal that is gone, where standard
-    /// error is gone as well, and the program would abort.
+    /// The terminal, which is never dropped by itself. If it is gone, ratatui would report that on standard error. That
+    /// may be gone as well, and the program would abort.
     terminal: ManuallyDrop<DefaultTerminal>,
     stop: Arc<AtomicBool>,
 }

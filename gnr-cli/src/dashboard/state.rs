@@ -44,7 +44,7 @@ pub(crate) struct Dashboard {
     /// The name of the curve that is shown; `None` for all curves of a chart.
     curve: Option<String>,
     across: Across,
-    /// Whether the user chose `across`. Otherwise it is steps until an epoch has ended.
+    /// Whether the user chose `across`. Otherwise the axis shows steps until an epoch has ended.
     chosen: bool,
     logarithmic: bool,
     /// The part of the horizontal axis that is visible, from 0 to 1.

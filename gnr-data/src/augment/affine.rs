@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use crate::dataset::Image;
 
-/// Maps an image in place: output pixel (x, y) becomes input pixel ⌊a·(x+½) + b·(y+½) + c⌋, ⌊d·(x+½) + e·(y+½) + f⌋ of
-/// `[a, b, c, d, e, f]`. Outside of the image it becomes black.
+/// Maps an image in place by the matrix `[a, b, c, d, e, f]`. Output pixel (x, y) gets the value of input pixel
+/// (⌊a·(x+½) + b·(y+½) + c⌋, ⌊d·(x+½) + e·(y+½) + f⌋), or black where that lies outside the image.
 pub(super) fn transform(image: &mut Image<'static>, [a, b, c, d, e, f]: [f64; 6]) {
     let fixed = |value: f64| (value * 65536.0 + 0.5).floor() as i64;
     let (height, width) = (image.height, image.width);

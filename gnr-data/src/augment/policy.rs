@@ -77,7 +77,8 @@ impl Operation {
         Self::Equalize,
     ];
 
-    /// The value of magnitude number `bin`, in `0..=30`, for images of a size, and whether its sign is random.
+    /// The argument of [`apply`](Self::apply) at strength `bin`, in `0..=30`, for an image of `height` x `width`, and
+    /// whether [`RandAugment`] draws its sign.
     pub fn magnitude(self, bin: usize, height: usize, width: usize) -> (f64, bool) {
         const BINS: f64 = 30.0;
         let share = bin as f64 / BINS;
@@ -93,7 +94,7 @@ impl Operation {
         }
     }
 
-    /// Changes `image` in place; pixels that come from outside are black. `Color` does not change grey images.
+    /// Changes `image` in place. Pixels shifted in from outside the image are black. `Color` leaves grey images alone.
     pub fn apply(self, image: &mut Image<'static>, magnitude: f64) {
         match self {
             Self::Identity => {}

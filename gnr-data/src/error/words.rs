@@ -6,7 +6,7 @@ pub(super) fn did_you_mean(nearest: &Option<&'static str>) -> String {
     nearest.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
 }
 
-/// Both names with every combining character as an escape, because they may look alike on a screen.
+/// Advice to rename one of two similar names. Combining characters are escaped, because the names may look alike.
 pub(super) fn similar_name(class: &str, similar: &Option<String>) -> String {
     let differs = |name: &String| {
         format!("; {name:?} there differs from {class:?} only in case, Unicode form or space: rename one")

@@ -32,7 +32,7 @@ pub(super) fn download(
         .timeout_resolve(Some(Duration::from_secs(30)))
         .timeout_connect(Some(Duration::from_secs(30)))
         .timeout_recv_response(Some(Duration::from_secs(60)))
-        // Ends a connection that stalls; the next one continues at its end.
+        // Ends a connection that stalls; the next one continues where it ended.
         .timeout_recv_body(Some(Duration::from_secs(3600)))
         .build()
         .into();

@@ -71,7 +71,7 @@ pub enum FetchEvent<'a> {
     Ready {
         /// Name of the file.
         file: &'a str,
-        /// Whether it was there before.
+        /// Whether the file was there before the call.
         already: bool,
     },
 }

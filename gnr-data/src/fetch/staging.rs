@@ -42,8 +42,8 @@ impl Staging {
         &self.folder
     }
 
-    /// Moves the contents to their place: the folder itself where nothing is there yet, else each new entry, and the
-    /// files of folders that exist already. If one entry cannot be moved, none is.
+    /// Moves the contents to their place. If nothing is there yet, the folder itself moves. Otherwise existing folders
+    /// are merged and existing files replaced; entries that must not be replaced are found before anything moves.
     ///
     /// # Errors
     /// The error that `refuse` makes of an entry's name and a reason, where a link or an entry of another kind is in

@@ -1,4 +1,4 @@
-//! What a loader is asked for: sizes, order, share, variation.
+//! The configuration of a loader: batch size, order, share, augmentation.
 
 use std::ops::Range;
 

@@ -26,7 +26,7 @@ use crate::registry::{DatasetInfo, Download, OpenOptions, Unpack};
 
 const PIXELS: usize = 3 * 32 * 32;
 
-/// The differences between the two sets.
+/// The properties in which CIFAR-10 and CIFAR-100 differ.
 struct Variant {
     name: &'static str,
     binary: Binary,
@@ -244,7 +244,7 @@ fn batch(
         pixels.extend_from_slice(&data.data);
         return Ok(());
     }
-    // Pixel by pixel, as programs that show images need it.
+    // The array is `[N, 32, 32, 3]`, the layout of programs that show images.
     for image in data.data.chunks_exact(PIXELS) {
         (0..3).for_each(|channel| pixels.extend(image.iter().skip(channel).step_by(3)));
     }

@@ -1,5 +1,5 @@
-//! Faults of a file in a structured format: it breaks the rules, or it obeys them and is not of a kind that is read
-//! here. Only the first is called damage.
+//! Faults of a file in a structured format. Only a file that breaks the rules of its format is called damaged; a sound
+//! file may still be of a kind that is not read here.
 
 use std::path::Path;
 

@@ -35,7 +35,7 @@ use text::read_text;
 pub enum Part {
     /// The training images.
     Train,
-    /// The test images. For sets that only publish a validation part, such as ImageNet, it is that part.
+    /// The test images, or the validation images of sets that publish no other part to test on, such as ImageNet.
     Test,
 }
 

@@ -73,8 +73,8 @@ impl<'a> Batch<'a> {
         functions.iter().any(|(module, name)| function.of(module) == Some(name)).then_some(object)
     }
 
-    /// Bytes, or a text as bytes. Python 3 writes bytes as a call that makes them of a text (protocols 0 to 2), which
-    /// is read as well.
+    /// The bytes of a value that is bytes or text. In protocols 0 to 2, Python 3 writes bytes as a call that makes them
+    /// of a text. Such calls are read as well.
     pub(super) fn bytes(&self, id: Id) -> Option<Cow<'_, [u8]>> {
         match self.pickle.view(id) {
             View::Text(text) => Some(text.bytes()),
@@ -217,7 +217,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// What is wrong with a file: it is damaged, or no pickle of images.
+/// The fault of a file: damage, or contents other than a pickle of images.
 fn told(bytes: &[u8], Malformed { offset, problem }: Malformed) -> fault::Malformed {
     let (reason, fault) = match problem {
         // A dictionary's pickle begins with its protocol, or before protocol 2 with a mark, a dictionary or a class.

@@ -1,5 +1,5 @@
-//! The places of a published set's files: in the given folder, in those that archives and mirrors put around them, or
-//! one folder deeper. Also the error when they are in none of them.
+//! Search for the files of a published set: in the given folder, in the folders that archives and mirrors put around
+//! them, or one folder deeper. The error for files that were not found is made here, too.
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -58,7 +58,8 @@ impl<'a> Places<'a> {
         self.file(names).ok()
     }
 
-    /// The path of the folder `name`. If it holds nothing but a folder of that name, the inner one is taken.
+    /// The path of the folder `name`. If no image but a folder of that name lies in it, the inner folder is taken (at
+    /// most twice).
     ///
     /// # Errors
     /// [`DataError::MissingData`], also when there are several such folders.

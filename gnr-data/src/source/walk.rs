@@ -172,8 +172,8 @@ pub(super) fn images_in(folder: &Path, left: &mut LeftOut) -> Result<Vec<PathBuf
 /// The images in `folder` and in the folders below it, following links. The order is that of torchvision's
 /// `ImageFolder`: by the text of the folder's path, then by name. Everything else is added to `left`.
 pub(super) fn images_below(folder: &Path, left: &mut LeftOut) -> Result<Vec<PathBuf>> {
-    // Each folder comes with the real places of the links on the way to it: a link that leads back is not followed
-    // again.
+    // Each folder comes with the resolved targets of the links on the way to it. A link back to one of these targets is
+    // not followed again.
     let mut open = vec![(folder.to_path_buf(), Vec::new())];
     let mut folders = Vec::new();
     while let Some((folder, links)) = open.pop() {

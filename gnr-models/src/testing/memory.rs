@@ -2,7 +2,7 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// What all of them together may hold, in MB.
+/// Memory that all tests together may hold, in MB.
 const BUDGET: usize = 3000;
 
 static FREE: Mutex<usize> = Mutex::new(BUDGET);
@@ -15,7 +15,7 @@ pub struct Reserved {
     release: fn(),
 }
 
-/// Waits until so many MB are free in this process; a request above the whole budget waits for all of it. `release`
+/// Waits until `megabytes` are free in this process; a request above the whole budget waits for all of it. `release`
 /// runs before the part is given back, for backends that keep idle memory.
 pub fn reserve(megabytes: usize, release: fn()) -> Reserved {
     let megabytes = megabytes.min(BUDGET);

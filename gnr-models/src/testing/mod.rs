@@ -21,19 +21,19 @@ use serde_json::Value;
 
 use crate::{Activation, AnyModel, ModelConfig, ModelError, weights};
 
-/// What a backend stores, which decides how closely it can agree.
+/// The numbers that a backend stores, which decide how closely it can agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
-    /// Every number to 1e-9, relative; single entries on the scale of their tensor's norm.
+    /// Every number agrees to 1e-9, relative; single entries on the scale of their tensor's norm.
     F64,
-    /// Logits, losses and running statistics to 1e-5 or five times PyTorch's own deviation; gradients and products of
-    /// ReLU nets to 2 %, or five times, because one rounding error that flips a ReLU moves them that much; those of
-    /// smooth nets to 1e-4. So of a ReLU net's products this finds gross errors only. What proves them is F64, and F32
-    /// on the smooth nets.
+    /// Logits, losses and running statistics agree to 1e-5, gradients and products of smooth nets to 1e-4, those of
+    /// ReLU nets to 2 %. Each tolerance is at least five times PyTorch's own deviation in f32. One rounding error that
+    /// flips a ReLU moves products by per cents, so that only gross errors are found there. F64, and F32 on the smooth
+    /// nets, are the proofs.
     F32,
 }
 
-/// Nets with a smooth activation and without batch normalisation: values from PyTorch
+/// Checks nets with a smooth activation and without batch normalisation against values from PyTorch
 /// (`gnr-models/tests/fixtures/make_smooth.py`).
 ///
 /// # Panics
@@ -44,8 +44,8 @@ pub fn check_smooth<B: Autodiff>(backend: &B, precision: Precision) {
     }
 }
 
-/// Swin's values on an image of 40 x 72, from torchvision (`gnr-models/tests/fixtures/make_swin.py`): shifted and
-/// padded windows, merging of odd lengths. Takes 2.6 GB.
+/// Checks Swin on an image of 40 x 72 against torchvision (`gnr-models/tests/fixtures/make_swin.py`): shifted and
+/// padded windows, merging of odd lengths. Takes 2.6 GB of memory.
 ///
 /// # Panics
 /// As [`check_golden`].
@@ -72,7 +72,7 @@ pub fn check_golden<B: Autodiff>(backend: &B, name: &str, precision: Precision) 
     check_golden_file(backend, &folder.join(format!("{name}.json")), name, precision);
 }
 
-/// [`check_golden`] on a file of the same fields elsewhere.
+/// Makes the checks of [`check_golden`] with a file of the same fields elsewhere.
 ///
 /// # Panics
 /// When a number is off, or the file is missing or damaged.
@@ -111,7 +111,7 @@ pub fn check_golden_file<B: Autodiff>(backend: &B, path: &Path, name: &str, prec
     }
 }
 
-/// The registered name in that of a file.
+/// The registered name of the architecture that a file is named after.
 fn architecture(file: &str) -> &str {
     let is_size = |size: &str| {
         size.split_once('x').is_some_and(|(h, w)| [h, w].iter().all(|n| n.parse::<usize>().is_ok()))
@@ -127,16 +127,16 @@ struct Golden<'n> {
     precision: Precision,
 }
 
-/// What kind of number is compared.
+/// The kind of number that is compared, which decides the tolerance.
 #[derive(Clone, Copy)]
 enum Kind {
     /// Logits, losses, statistics: continuous in the weights.
     Forward,
-    /// Logits by statistics that were recovered by a division by the momentum, 0.1.
+    /// Logits with the batch's own statistics, which are recovered by a division by the momentum, 0.1.
     Calibrated,
     /// Gradients and products.
     Derivative,
-    /// Quantities at θ_adv, which itself was rounded.
+    /// Quantities at θ_adv, a point with rounding errors of its own.
     Adversarial,
 }
 
@@ -150,7 +150,7 @@ impl Golden<'_> {
     fn numbers(&self, path: &str) -> Vec<f64> {
         floats(self.at(path))
     }
-    /// What the file names in `field`, if it is there.
+    /// The activation or norm that the file names in `field`, if the field is there.
     fn choice<T: FromStr<Err = ModelError>>(&self, field: &str) -> Option<T> {
         let name = self.json.get(field)?.as_str().unwrap_or_default();
         Some(name.parse().unwrap_or_else(|error| panic!("{}: `{field}`: {error}", self.name)))
@@ -160,7 +160,7 @@ impl Golden<'_> {
     fn is_smooth(&self) -> bool {
         self.choice::<Activation>("activation").is_some_and(|activation| activation != Activation::Relu)
     }
-    /// `[C, H, W]`; reduced files do not say, so there it is what the number of classes is used with.
+    /// The shape `[C, H, W]` of an image. Files without it have 32x32 images, or 224x224 for 1000 classes or more.
     fn image(&self) -> [usize; 3] {
         if self.json.get("input_shape").is_none() {
             return if self.number("num_classes") < 1000.0 { [3, 32, 32] } else { [3, 224, 224] };
@@ -217,7 +217,7 @@ impl Golden<'_> {
         }
     }
 
-    /// `field`: [name, norm, first 3 entries] for each parameter.
+    /// Compares `field` of the file, [name, norm, first 3 entries] for each parameter, with the tensors `found`.
     fn same_tensors(&self, kind: Kind, field: &str, layout: &Layout, found: &[Vec<f64>]) {
         let total = norm(&found.concat());
         let zeros = self.at("zero_grad_tensors").as_array().map_or(&[][..], Vec::as_slice);
@@ -231,7 +231,7 @@ impl Golden<'_> {
                 continue;
             }
             let (expected_norm, first) = (floats(&expected[1]), floats(&expected[2]));
-            // In f32, a flipped ReLU moves a small tensor by what it moves the whole gradient by.
+            // In f32, a flipped ReLU moves a small tensor by as much as the whole gradient.
             let scale = match self.precision {
                 Precision::F64 => expected_norm[0],
                 Precision::F32 => {
@@ -243,7 +243,7 @@ impl Golden<'_> {
         }
     }
 
-    /// `field`: the first 10 logits of each sample, and the norm of each whole row.
+    /// Compares `field` of the file: the first 10 logits of each sample, and the norm of each whole row.
     fn same_logits(&self, kind: Kind, field: &str, found: &[f64]) {
         let rows = self.numbers(&format!("{field}/l2"));
         let classes = found.len() / rows.len();
@@ -268,7 +268,7 @@ fn norm(values: &[f64]) -> f64 {
     values.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
-/// Element i of tensor k, as the fill rule says.
+/// The elements of tensor k by the fill rule of the golden files.
 fn fill(name: &str, shape: &[usize], k: usize) -> Vec<f64> {
     let last = name.rsplit('.').next().unwrap_or(name);
     let fan_in = shape[1..].iter().product::<usize>() as f64;
@@ -283,13 +283,13 @@ fn fill(name: &str, shape: &[usize], k: usize) -> Vec<f64> {
     (0..len as u64).map(|i| centre + width * noise(k as u64, i)).collect()
 }
 
-/// x[j] = sin(0.013·j + 0.1·n), n the sample.
+/// The images of the golden files: x[j] = sin(0.013·j + 0.1·n), n the sample.
 fn images(shape: &[usize]) -> Vec<f64> {
     let sample: usize = shape[1..].iter().product();
     (0..shape[0] * sample).map(|j| (0.013 * j as f64 + 0.1 * (j / sample) as f64).sin()).collect()
 }
 
-/// The filled point and the batch on a backend.
+/// The point θ of the fill rule and the batch, on a backend.
 struct Setting<'a, B: Autodiff> {
     golden: &'a Golden<'a>,
     backend: &'a B,
@@ -322,7 +322,7 @@ impl<'a, B: Autodiff> Setting<'a, B> {
         Ok(predict(self.model, self.backend, &self.theta, buffers, &self.batch.images)?)
     }
 
-    /// Logits in eval and train mode, and the smoothed loss of the latter.
+    /// Checks logits in eval and train mode, and the smoothed loss in train mode.
     fn logits(&self) -> CoreResult<()> {
         let (golden, backend) = (self.golden, self.backend);
         let buffers = self.buffers(&self.statistics)?;
@@ -336,8 +336,7 @@ impl<'a, B: Autodiff> Setting<'a, B> {
         Ok(())
     }
 
-    /// One committed evaluation, as a step makes it: loss, gradient, product, and what it leaves in the running
-    /// statistics.
+    /// Checks one committed evaluation, as a step makes it: loss, gradient, product, and the new running statistics.
     fn evaluation(&self) -> CoreResult<()> {
         let (golden, layout) = (self.golden, self.model.layout());
         let buffers = RefCell::new(self.buffers(&self.statistics)?);
@@ -361,7 +360,7 @@ impl<'a, B: Autodiff> Setting<'a, B> {
         Ok(())
     }
 
-    /// Running statistics `after` one training pass, and logits by the statistics of the batch alone.
+    /// Checks the running statistics `after` one training pass, and the logits by the statistics of the batch alone.
     fn running_statistics(&self, after: &[Vec<f64>]) -> CoreResult<()> {
         for which in ["first", "last"] {
             let path = format!("bn_after_one_forward/{which}");
@@ -375,7 +374,7 @@ impl<'a, B: Autodiff> Setting<'a, B> {
                 self.golden.close(Kind::Forward, &name, found, &expected, norm(&expected));
             }
         }
-        // Momentum 1 would have left the batch's own statistics: undo 0.9·old.
+        // Running statistics are 0.9·old + 0.1·batch, which gives the batch's own.
         let batch = |(old, new): (&Vec<f64>, &Vec<f64>)| {
             old.iter().zip(new).map(|(old, new)| (new - 0.9 * old) / 0.1).collect()
         };
@@ -385,7 +384,7 @@ impl<'a, B: Autodiff> Setting<'a, B> {
         Ok(())
     }
 
-    /// Lines 6 to 9 with the constants of the file.
+    /// Checks lines 6 to 9 of Algorithm 1 with the constants of the file.
     fn algorithm_1(&self) -> CoreResult<()> {
         let (golden, kind) = (self.golden, Kind::Adversarial);
         let [eta, rho, alpha, xi] =
@@ -406,7 +405,7 @@ impl<'a, B: Autodiff> Setting<'a, B> {
         let h_norm_norm = h_norm.norm()?;
         golden.same(kind, "algorithm1/h_norm_norm", h_norm_norm);
         golden.same_tensors(kind, "algorithm1/h_norm", self.model.layout(), &h_norm.to_host()?);
-        // The two are nearly orthogonal, so their product is compared on the scale of its factors.
+        // Both vectors are nearly orthogonal, so their product is compared on the scale of its factors.
         let dot = h_norm.dot(&here.grad)?;
         let scale = h_norm_norm * here.grad_norm;
         golden.close(kind, "h_norm·∇L", &[dot], &[golden.number("algorithm1/h_norm_dot_grad")], scale);

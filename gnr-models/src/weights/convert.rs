@@ -1,4 +1,4 @@
-//! Any weight file as safetensors: the same bytes of every tensor, under plain names.
+//! Conversion of any weight file to safetensors: the bytes of every tensor, under plain names.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -11,16 +11,16 @@ use super::{
     write::{Described, cannot, header, write_whole},
 };
 
-/// What [`convert`] did.
+/// The result of [`convert`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Converted {
     /// Number of tensors written.
     pub tensors: usize,
     /// Number of bytes written.
     pub bytes: u64,
-    /// What was taken off their names.
+    /// The prefix that was taken off the names of the tensors.
     pub prefix: String,
-    /// What was taken off inside their names, with the number of tensors.
+    /// The wrappers that were taken off inside the names, with the number of tensors.
     pub unwrapped: BTreeMap<String, usize>,
     /// Tensors of the file that were left out: outside the part that was asked for, or not the model's.
     pub left_out: Vec<String>,
@@ -28,7 +28,7 @@ pub struct Converted {
 
 /// Writes the tensors of a weight file to a safetensors file, in their number formats, whole or not at all.
 ///
-/// Common wrappers are taken off the names (`state_dict.`, `module.`, …), or `key` says which part to take. With a
+/// Common wrappers are taken off the names (`state_dict.`, `module.`, …), or `key` selects the part to write. With a
 /// `layout` only its tensors are written, under its names.
 ///
 /// # Errors

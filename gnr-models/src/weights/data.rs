@@ -1,4 +1,4 @@
-//! The bytes of a weight file: in memory, or on disk and read where they are asked for.
+//! The bytes of a weight file, in memory or on disk. Those on disk are read when they are asked for.
 
 use std::{
     borrow::Cow,
@@ -15,7 +15,7 @@ pub(super) enum Data {
 }
 
 impl Data {
-    /// A file as long as it is now.
+    /// Opens a file. Its length is taken now.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = fs::File::open(path)?;
         let length = file.metadata()?.len();
@@ -29,7 +29,7 @@ impl Data {
         }
     }
 
-    /// `length` bytes from `start`. More than there are is an error before anything is reserved.
+    /// Reads `length` bytes from `start`. A range beyond the end is an error before memory is reserved.
     pub(super) fn read(&self, start: u64, length: u64) -> io::Result<Cow<'_, [u8]>> {
         let ends = || io::Error::from(io::ErrorKind::UnexpectedEof);
         let end = start.checked_add(length).filter(|&end| end <= self.len()).ok_or_else(ends)?;
@@ -48,7 +48,7 @@ impl Data {
         }
     }
 
-    /// Up to `length` bytes from the start.
+    /// Reads up to `length` bytes from the start of the file.
     pub(super) fn head(&self, length: u64) -> io::Result<Cow<'_, [u8]>> {
         self.read(0, length.min(self.len()))
     }

@@ -1,8 +1,8 @@
-//! What can be wrong with a weight file.
+//! Errors of reading and writing weight files.
 
 use std::io;
 
-/// Why weights could not be loaded or saved.
+/// The reasons why weights could not be loaded or saved.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WeightsError {
@@ -11,92 +11,92 @@ pub enum WeightsError {
     Io {
         /// Name of the file.
         file: String,
-        /// What the system says.
+        /// The reason that the system gives.
         source: io::Error,
     },
-    /// A file of another kind.
+    /// The file is of another kind.
     #[error("{file}: not a weight file but {what}; {advice}")]
     NotWeights {
         /// Name of the file.
         file: String,
-        /// What it is.
+        /// The kind of the file.
         what: String,
-        /// What to do.
+        /// Advice to the user.
         advice: String,
     },
-    /// A checkpoint of a kind that is not read.
+    /// The file is a checkpoint of a kind that is not read.
     #[error("{file}: {what}; {advice}")]
     Unsupported {
         /// Name of the file.
         file: String,
-        /// What it is.
+        /// The kind of the checkpoint.
         what: String,
-        /// What to do.
+        /// Advice to the user.
         advice: String,
     },
-    /// A file that was cut or altered.
+    /// The file was cut or altered.
     #[error("{file}: not a whole {format} file ({length} bytes): {problem}")]
     Incomplete {
         /// Name of the file.
         file: String,
-        /// What it was to be.
+        /// The format that the file should have.
         format: &'static str,
-        /// Its length in bytes.
+        /// Length of the file in bytes.
         length: u64,
-        /// What is missing or wrong, and where.
+        /// The part that is missing or wrong, and its place.
         problem: String,
     },
-    /// A file whose structure would fill the memory: it was made to, or is no weight file.
+    /// The structure of the file would fill the memory: the file was made to do so, or is no weight file.
     #[error("{file}: lists more objects than its {length} bytes justify; it was not read")]
     TooManyObjects {
         /// Name of the file.
         file: String,
-        /// Its length in bytes.
+        /// Length of the file in bytes.
         length: u64,
     },
-    /// Not a safetensors file, or one that was cut or altered.
+    /// The file is no safetensors file, or one that was cut or altered.
     #[error("{file}: not a whole safetensors file ({length} bytes): {source}")]
     Damaged {
         /// Name of the file.
         file: String,
-        /// Its length in bytes.
+        /// Length of the file in bytes.
         length: usize,
-        /// What the format says.
+        /// The reason that the format's reader gives.
         source: safetensors::SafeTensorError,
     },
-    /// The numbers of a tensor in a PyTorch checkpoint.
+    /// The numbers of a tensor in a PyTorch checkpoint cannot be read.
     #[error("{file}: tensor `{tensor}`: {problem}")]
     Storage {
         /// Name of the file.
         file: String,
         /// Name of the tensor.
         tensor: String,
-        /// What is wrong with its storage.
+        /// The fault of the tensor's storage.
         problem: String,
     },
-    /// A tensor that claims to be larger than the file it is in.
+    /// A tensor claims to be larger than the file it is in.
     #[error("{file}: tensor `{tensor}` claims {claimed} bytes, but the whole file has {length}")]
     TooLarge {
         /// Name of the file.
         file: String,
         /// Name of the tensor.
         tensor: String,
-        /// Its number of elements times their size.
+        /// Number of elements times their size in bytes.
         claimed: u64,
         /// Length of the file in bytes.
         length: u64,
     },
-    /// Tensors that the model does not have, where none are allowed.
+    /// The file has tensors that the model does not have, where none are allowed.
     #[error("{file}: the model has no tensor `{tensor}`{}", and_more(*others))]
     Unexpected {
         /// Name of the file.
         file: String,
         /// The first such tensor.
         tensor: String,
-        /// How many more there are.
+        /// Number of further such tensors.
         others: usize,
     },
-    /// A file of which no tensor fits the model.
+    /// No tensor of the file fits the model.
     #[error("{file}: no tensor fits the model: it has {found}, the model {expected}")]
     NothingFits {
         /// Name of the file.
@@ -106,20 +106,20 @@ pub enum WeightsError {
         /// Some names and shapes of the model.
         expected: String,
     },
-    /// A file that holds no tensor that can be read.
+    /// The file holds no tensor that can be read.
     #[error("{file}: holds no tensor that can be read{unread}")]
     NoTensors {
         /// Name of the file.
         file: String,
-        /// What it holds in their place; empty if nothing.
+        /// The objects that the file holds instead; empty if there are none.
         unread: String,
     },
-    /// A key that selects no tensor.
+    /// The key selects no tensor.
     #[error("{file}: no tensor under `{key}`; top-level names are {known}")]
     NoSuchKey {
         /// Name of the file.
         file: String,
-        /// What was asked for.
+        /// The key that was asked for.
         key: String,
         /// The first parts of the names in the file.
         known: String,
@@ -131,26 +131,26 @@ pub enum WeightsError {
         file: String,
         /// The first missing tensor.
         tensor: String,
-        /// How many more are missing.
+        /// Number of further missing tensors.
         others: usize,
-        /// What the file has in its place, or what to do; empty if there is nothing to say.
+        /// The object that the file has in its place, or advice; empty if there is nothing to say.
         note: String,
     },
-    /// A tensor of another shape.
+    /// A tensor of the file has another shape than the model's.
     #[error("{file}: tensor `{tensor}` has shape {found:?}, the model's has {expected:?}{note}")]
     Shape {
         /// Name of the file.
         file: String,
         /// Name of the tensor.
         tensor: String,
-        /// Its shape in the model.
+        /// Shape of the tensor in the model.
         expected: Vec<usize>,
-        /// Its shape in the file.
+        /// Shape of the tensor in the file.
         found: Vec<usize>,
-        /// What to do; empty if there is nothing to say.
+        /// Advice to the user; empty if there is nothing to say.
         note: String,
     },
-    /// A tensor whose numbers are not floating-point ones we read.
+    /// The numbers of a tensor are in no floating-point format that is read.
     #[error("{file}: tensor `{tensor}` holds {found}, expected F64, F32, F16 or BF16")]
     NumberFormat {
         /// Name of the file.
@@ -160,7 +160,7 @@ pub enum WeightsError {
         /// The format in the file.
         found: String,
     },
-    /// A weight that is NaN or infinite.
+    /// A weight is NaN or infinite.
     #[error("{file}: element {index} of tensor `{tensor}` is {value}")]
     NonFinite {
         /// Name of the file.
@@ -172,7 +172,7 @@ pub enum WeightsError {
         /// NaN, +∞ or −∞.
         value: f64,
     },
-    /// Values given for another number of tensors than the layout has.
+    /// The number of tensors given differs from the layout's.
     #[error("{found} tensors given, the layout has {expected}")]
     Count {
         /// Entries of the layout.
@@ -180,7 +180,7 @@ pub enum WeightsError {
         /// Number of tensors given.
         found: usize,
     },
-    /// Values of another length than their entry has.
+    /// The number of values given for a tensor does not fit its shape.
     #[error("{found} values given for tensor `{tensor}` of shape {expected:?}")]
     Length {
         /// Name of the tensor.

@@ -1,8 +1,8 @@
 //! A weight file of any kind as named tensors: safetensors, a PyTorch checkpoint of any age, TorchScript.
 //!
-//! The kind is told by the content, whatever the file is named. PyTorch checkpoints are pickles, which Python *runs*;
-//! here they are parsed as data. Of the calls in one only those are understood that rebuild tensors, and any other
-//! object is kept as its path and class ([`WeightFile::foreign`] lists them).
+//! The content decides the kind, whatever the file is named. PyTorch checkpoints are pickles, which Python *runs*; here
+//! they are parsed as data. Only calls that rebuild tensors are understood. Any other object is kept as its path and
+//! class ([`WeightFile::foreign`] lists them).
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,7 +22,7 @@ use super::{
     torch::{self, Checkpoint},
 };
 
-/// What a weight file turned out to be.
+/// The kind of a weight file, decided by its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// A safetensors file.
@@ -65,7 +65,7 @@ impl Stored {
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
-    /// Whether it has no elements.
+    /// Whether the tensor has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -73,7 +73,7 @@ impl Stored {
 
 enum Source {
     Safetensors {
-        /// Where in the file each tensor lies.
+        /// The byte range of each tensor in the file.
         ranges: HashMap<String, Range<u64>>,
         foreign: Vec<String>,
     },
@@ -82,7 +82,7 @@ enum Source {
 
 /// A weight file, its tensors known but not yet read.
 pub struct WeightFile {
-    /// Stands for the file in errors and reports.
+    /// The name of the file in errors and reports.
     pub(super) name: String,
     data: Data,
     format: Format,
@@ -105,12 +105,12 @@ impl WeightFile {
     /// Opens a file of any kind.
     ///
     /// # Errors
-    /// A file that cannot be read, was cut or altered, or is no weight file; each names the file and, where its bytes
-    /// tell, what it is.
+    /// A file that cannot be read, was cut or altered, or is no weight file. Each error names the file and, if its
+    /// bytes tell, its kind.
     ///
     /// # Cost
-    /// Header or pickle are read, tensors when they are asked for. Memory is at most 8 times the file and a megabyte,
-    /// whatever the file says.
+    /// Header or pickle are read now, tensors when they are asked for. Memory is at most 8 times the file and a
+    /// megabyte, whatever sizes the file declares.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         let name = path.display().to_string();
         let io = |source| WeightsError::Io { file: name.clone(), source };
@@ -130,7 +130,7 @@ impl WeightFile {
         Self::from_data(name, data)
     }
 
-    /// A file of any kind from memory; `name` stands for it in errors.
+    /// Reads a file of any kind from memory; `name` stands for the file in errors.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -186,11 +186,11 @@ impl WeightFile {
         Self { name, data, format, source, stored, metadata: BTreeMap::new() }
     }
 
-    /// What kind of file it is.
+    /// The kind of the file.
     pub fn format(&self) -> Format {
         self.format
     }
-    /// Its tensors, sorted by name with numbers in their order (`layer.2` before `layer.10`).
+    /// The tensors of the file, sorted by name with numbers in their order (`layer.2` before `layer.10`).
     pub fn stored(&self) -> &[Stored] {
         &self.stored
     }
@@ -198,8 +198,8 @@ impl WeightFile {
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
-    /// `path: class` of every Python object in the file that is neither tensor nor plain data, and `path: why` of every
-    /// tensor that cannot be read; sorted. None of them was called.
+    /// The objects that were not read, sorted. A line is `path: class` for a Python object that is neither tensor nor
+    /// plain data, `path: why` for a tensor that cannot be read. None of them was called.
     pub fn foreign(&self) -> &[String] {
         match &self.source {
             Source::Safetensors { foreign, .. } => foreign,

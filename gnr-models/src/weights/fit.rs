@@ -1,4 +1,4 @@
-//! Stored tensors to the tensors of a layout: which fit, which are made to fit, which are refused.
+//! Assignment of stored tensors to the tensors of a layout: tensors fit, are made to fit, or are refused.
 
 use gnr_nn::{Entry, Layout};
 
@@ -8,43 +8,43 @@ use super::{
     names, resample,
 };
 
-/// What may differ between a file and the model.
+/// The differences that are allowed between a file and the model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Policy {
-    /// Nothing: every tensor of the model comes from the file, and every tensor of the file goes into the model.
+    /// None: every tensor of the model comes from the file, and every tensor of the file goes into the model.
     #[default]
     All,
     /// The file may have more tensors than the model.
     IgnoreUnexpected,
-    /// As before, and the [head](Layout::head) keeps its initial values, whatever the file has.
+    /// The file may have more tensors, and the [head](Layout::head) keeps its initial values, whatever the file has.
     NewHead,
-    /// Whatever fits is taken; at least one tensor must.
+    /// Every tensor that fits is taken; at least one must fit.
     Matching,
 }
 
-/// How a file is read into a model.
+/// The options of reading a file into a model.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// What may differ.
+    /// The differences that are allowed.
     pub policy: Policy,
-    /// The part of the file to read (`state_dict_ema`). Default: where most of the model's tensors are.
+    /// The part of the file to read (`state_dict_ema`). Default: the part that has most of the model's tensors.
     pub key: Option<String>,
-    /// Interpolate a position embedding (`pos_embed`) of another grid of patches.
+    /// Whether to interpolate a position embedding (`pos_embed`) of another grid of patches.
     pub resample_pos_embed: bool,
-    /// What to do with NaN and ±∞.
+    /// The treatment of NaN and ±∞.
     pub non_finite: NonFinite,
 }
 
-/// Reads a file into a layout. Where `options` let a tensor keep its initial value, that is the one in `initial` (one
-/// tensor an entry, as [`Layout::initialise`] gives).
+/// Reads a file into a layout. `initial` has one tensor an entry, as [`Layout::initialise`] gives; a tensor that is not
+/// read from the file keeps these values.
 ///
-/// Names are matched as they are, under whatever prefix the file puts before them (`state_dict.`, `module.`), and by
-/// translation from other publishers (timm, torchvision, lukemelas' EfficientNet, Microsoft's Swin). Shapes may differ
+/// Names are matched without the prefix that the file puts before them (`state_dict.`, `module.`), as they are or
+/// translated from other publishers (timm, torchvision, lukemelas' EfficientNet, Microsoft's Swin). Shapes may differ
 /// by axes of length 1.
 ///
 /// # Errors
-/// What the policy does not allow, naming the file, the first tensor and both shapes; a tensor that is not of
-/// floating-point numbers; a weight that is not finite; a damaged file.
+/// A difference that the policy does not allow, naming the file, the first tensor and both shapes; a tensor that is not
+/// of floating-point numbers; a weight that is not finite; a damaged file.
 pub fn fit(
     file: &WeightFile,
     layout: &Layout,
@@ -107,7 +107,7 @@ pub fn fit(
     for (tensor, used) in file.stored().iter().zip(used) {
         match tensor.name.strip_prefix(&matching.prefix) {
             _ if used || names::is_bookkeeping(&tensor.name) => {}
-            // Beside the weights in checkpoints of runs.
+            // Checkpoints of runs have these states beside the weights.
             Some(name) if ["optimizer.", "average."].iter().any(|state| name.starts_with(state)) => {
                 report.elsewhere += 1
             }
@@ -125,13 +125,13 @@ pub fn stored_shape(file: &WeightFile, layout: &Layout, name: &str, key: Option<
     matching.found.get(name).and_then(|&index| file.stored().get(index)).map(|stored| stored.shape.clone())
 }
 
-/// What the policy does not allow.
+/// Fails for a difference that the policy does not allow.
 fn check(file: &WeightFile, layout: &Layout, report: &Report, options: &Options) -> Result<(), WeightsError> {
     let policy = options.policy;
     if policy == Policy::Matching {
         return if report.matched.is_empty() { Err(nothing_fits(file, layout, options)) } else { Ok(()) };
     }
-    // A classifier for other classes is what most such files differ in.
+    // Most files that differ have a classifier for other classes; the error then tells how to replace it.
     let differ = report.missing.iter().chain(report.mismatched.iter().map(|mismatch| &mismatch.name));
     let head = layout.head();
     let new_head = match differ.clone().all(|name| Layout::is_within(name, head)) {
@@ -167,7 +167,7 @@ fn check(file: &WeightFile, layout: &Layout, report: &Report, options: &Options)
     }
 }
 
-/// The first object that was not read, where the weights may be in one.
+/// Words for an error about objects that were not read, one of which may hold the weights; empty if there are none.
 pub(super) fn unread(foreign: &[String]) -> String {
     match foreign {
         [] => String::new(),
@@ -176,7 +176,7 @@ pub(super) fn unread(foreign: &[String]) -> String {
     }
 }
 
-/// What stands in the place of a tensor in a file and is not read.
+/// Words for an error about an object in the place of a tensor; `None` if there is no such object.
 fn in_place_of(file: &WeightFile, name: &str) -> Option<String> {
     let line = file.foreign().iter().find(|line| {
         let path = line.split_once(": ").map_or("", |(path, _)| path);
@@ -197,7 +197,7 @@ fn nothing_fits(file: &WeightFile, layout: &Layout, options: &Options) -> Weight
         }
         return WeightsError::NoSuchKey { file: file.name.clone(), key: key.clone(), known };
     }
-    // With shapes: the names may well be the same.
+    // Shapes are shown because the names may well be equal.
     let some = |tensors: Vec<(&str, &[usize])>| match tensors[..] {
         [] => match file.foreign() {
             [] => "no tensor at all".to_owned(),
@@ -232,7 +232,7 @@ fn finite(file: &WeightFile, stored: &Stored, policy: NonFinite) -> Result<Vec<f
     }
 }
 
-/// The axes that are longer than 1.
+/// The axes whose length is not 1.
 fn squeezed(shape: &[usize]) -> impl Iterator<Item = &usize> {
     shape.iter().filter(|&&length| length != 1)
 }

@@ -1,8 +1,8 @@
-//! The header of a safetensors file: names, number formats, shapes and places, believed only where they agree with the
-//! file.
+//! The header of a safetensors file: names, number formats, shapes and places. They are believed only where they agree
+//! with the file.
 //!
-//! Read here and not by the crate `safetensors`, which wants the whole file in memory and takes many times a header's
-//! size to parse it.
+//! The crate `safetensors` is not used, because it wants the whole file in memory and takes many times a header's size
+//! to parse it.
 //!
 //! # References
 //! <https://github.com/huggingface/safetensors#format>
@@ -17,22 +17,22 @@ use serde::{
 
 use super::{data::Data, error::WeightsError};
 
-/// The format's own bound, 100 MB.
+/// Largest header in bytes, by the format's own rule: 100 MB.
 const LARGEST: u64 = 100_000_000;
-/// Notes that a header may have.
+/// Largest number of notes in a header.
 const NOTES: usize = 4096;
-/// Bytes of the shortest entry, `"":{"dtype":"U8","shape":[],"data_offsets":[0,0]}`.
+/// Length of the shortest entry, `"":{"dtype":"U8","shape":[],"data_offsets":[0,0]}`, in bytes.
 const ENTRY: usize = 49;
-/// Axes that a tensor may have.
+/// Largest number of axes of a tensor.
 pub(super) const AXES: usize = 64;
 
-/// What a header says of one tensor.
+/// The header's description of one tensor.
 #[derive(Debug)]
 pub(super) struct Tensor {
     pub(super) name: String,
     pub(super) dtype: Dtype,
     pub(super) shape: Vec<usize>,
-    /// In the file.
+    /// The bytes of the tensor in the file.
     pub(super) range: Range<u64>,
 }
 
@@ -69,7 +69,7 @@ impl Header {
             )));
         }
         let json = data.read(8, length).map_err(io)?;
-        // Their number at most, so that the list is not copied as it grows.
+        // An upper bound of the number of tensors, so that the list is not copied as it grows.
         let entries = (length as usize / ENTRY).min(json.iter().filter(|&&byte| byte == b'{').count());
         let mut parsed =
             Parsed { tensors: Vec::with_capacity(entries), foreign: Vec::new(), metadata: BTreeMap::new() };

@@ -1,11 +1,11 @@
-//! Files that are no weight files: what they are, by their first bytes, and what to do about it.
+//! Recognition of files that are no weight files, by their first bytes, with advice for the user.
 
 use super::{WeightsError, data::Data, zip::Archive};
 
-/// What a file is, and what to do.
+/// The kind of a file, and advice.
 type Told = (&'static str, &'static str);
 
-/// Place of some bytes in a file, those bytes, and what they tell.
+/// Offset of some bytes in a file, these bytes, and the kind that they tell.
 type Sign = (usize, &'static [u8], Told);
 
 const UNPACK: &str = "unpack it and give the file inside";
@@ -50,14 +50,14 @@ const SIGNS: &[Sign] = &[
 
 /// The last bytes of a TensorFlow checkpoint's index.
 const TABLE: [u8; 8] = [0x57, 0xfb, 0x80, 0x8b, 0x24, 0x75, 0x47, 0xdb];
-/// Bytes of a file that are looked at.
+/// Number of bytes that are examined.
 const HEAD: u64 = 4096;
 
 fn not_weights(file: &str, what: impl Into<String>, advice: &str) -> WeightsError {
     WeightsError::NotWeights { file: file.to_owned(), what: what.into(), advice: advice.to_owned() }
 }
 
-/// What a file is that is of no kind we read, if its bytes tell.
+/// The error for a file that is no weight file, if its bytes tell its kind.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -90,7 +90,7 @@ pub(super) fn other(file: &str, data: &Data) -> std::io::Result<Option<WeightsEr
     if file.contains(".data-0") {
         return Ok(Some(not_weights(file, "the numbers of a TensorFlow checkpoint", EXPORT)));
     }
-    // A map whose first key is a short text.
+    // MessagePack of Flax is a map whose first key is a short text.
     if let [0x81..=0x8f, length @ 0xa1..=0xbf, key @ ..] = &*head
         && key.get(..usize::from(length - 0xa0)).is_some_and(|key| key.iter().all(u8::is_ascii_graphic))
     {
@@ -99,7 +99,7 @@ pub(super) fn other(file: &str, data: &Data) -> std::io::Result<Option<WeightsEr
     Ok(protobuf(&head).map(|what| not_weights(file, what, EXPORT)))
 }
 
-/// A file whose bytes tell nothing.
+/// The error for a file whose bytes tell nothing.
 pub(super) fn unknown(file: &str, data: &Data) -> std::io::Result<WeightsError> {
     let head = data.head(8)?;
     let bytes: Vec<String> = head.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -107,12 +107,12 @@ pub(super) fn unknown(file: &str, data: &Data) -> std::io::Result<WeightsError> 
     Ok(not_weights(file, what, "give a weight file, or download it again"))
 }
 
-/// A pipe or device in place of a file.
+/// The error for a pipe or device in place of a file.
 pub(super) fn no_file(file: &str) -> WeightsError {
     not_weights(file, "a pipe or a device", "copy what comes from it to a file, and give that")
 }
 
-/// A directory in place of a file.
+/// The error for a directory in place of a file.
 pub(super) fn directory(file: &str, path: &std::path::Path) -> WeightsError {
     let has = |name: &str| path.join(name).exists();
     let (what, advice) = if has("saved_model.pb") {
@@ -132,13 +132,14 @@ pub(super) fn directory(file: &str, path: &std::path::Path) -> WeightsError {
     not_weights(file, what, advice)
 }
 
-/// A link that leads to no file.
+/// The error for a link that leads to no file.
 pub(super) fn dangling(file: &str, to: &std::path::Path) -> WeightsError {
     let what = format!("a link to {}, which is not there", to.display());
     not_weights(file, what, "give the file itself, or make the link anew")
 }
 
-/// What programs keep in a file's place: its size, where they tell, and the command that brings the file.
+/// The error for a pointer, which a program keeps in a large file's place: size, if known, and the command that fetches
+/// the file.
 fn pointer(file: &str, text: &str) -> Option<WeightsError> {
     const LFS: [&str; 2] =
         ["version https://git-lfs.github.com/spec/", "version https://hawser.github.com/spec/"];
@@ -163,14 +164,14 @@ fn pointer(file: &str, text: &str) -> Option<WeightsError> {
     Some(not_weights(file, what, advice))
 }
 
-/// Whether a text, in lower case, is a page: it begins as one, perhaps after a comment or a script.
+/// Whether a lower-case text is a web page: its start is one, perhaps after a comment or a script.
 fn is_page(lower: &str) -> bool {
     const STARTS: [&str; 7] = ["<!doctype html", "<html", "<head", "<body", "<title", "<meta", "<script"];
     let within = || ["<html", "<head", "<title", "<script"].iter().any(|tag| lower.contains(tag));
     STARTS.iter().any(|start| lower.starts_with(start)) || (lower.starts_with("<!--") && within())
 }
 
-/// The text of UTF-16 with its mark, as far as `head` goes.
+/// Decodes `head` as UTF-16, if it has a byte-order mark.
 fn wide(head: &[u8]) -> Option<String> {
     let number: fn([u8; 2]) -> u16 = match head {
         [0xff, 0xfe, ..] => u16::from_le_bytes,
@@ -181,7 +182,7 @@ fn wide(head: &[u8]) -> Option<String> {
     String::from_utf16(&units).ok()
 }
 
-/// Text of the kinds that are found under the names of weights.
+/// The error for a text, which is often found under the name of weights: a pointer, a page, XML, JSON and others.
 fn text(file: &str, head: &[u8]) -> Option<WeightsError> {
     let wide = wide(head);
     let head = wide.as_deref().map_or(head, str::as_bytes);
@@ -244,7 +245,7 @@ fn text(file: &str, head: &[u8]) -> Option<WeightsError> {
     })
 }
 
-/// Protocol 0 is text: marks, names of classes and numbers, a line each.
+/// Whether a text looks like a pickle of protocol 0: marks, names of classes and numbers, a line each.
 fn looks_like_pickle(text: &str) -> bool {
     let first = text.lines().next().unwrap_or_default();
     first.starts_with("(d")
@@ -262,7 +263,7 @@ fn shortened(text: &str, length: usize) -> String {
     }
 }
 
-/// A TAR archive: PyTorch before 0.1.10, or one around other files.
+/// The error for a TAR archive: PyTorch before 0.1.10, or an archive of other files.
 fn tar(file: &str, data: &Data, head: &[u8]) -> std::io::Result<WeightsError> {
     let name = |block: &[u8]| {
         let name = block.get(..100).unwrap_or_default();
@@ -302,7 +303,7 @@ fn listed(names: &[String]) -> String {
     shown.join(", ") + more
 }
 
-/// A ZIP archive that is no checkpoint.
+/// The error for a ZIP archive that is no checkpoint.
 pub(super) fn other_archive(file: &str, length: u64, archive: &Archive) -> WeightsError {
     let has = |end: &str| archive.names().any(|name| name.ends_with(end.as_bytes()));
     if archive.names().next().is_none() {
@@ -340,7 +341,8 @@ pub(super) fn other_archive(file: &str, length: u64, archive: &Archive) -> Weigh
     not_weights(file, what, advice)
 }
 
-/// Protocol buffers have no sign; models of the two libraries begin with a small version and a text or message.
+/// The model that a protocol buffer holds. The format has no magic number: models of both libraries begin with a small
+/// version and a text or message.
 fn protobuf(head: &[u8]) -> Option<String> {
     match head {
         // saved_model_schema_version = 1, then meta_graphs, whose first field is a message.

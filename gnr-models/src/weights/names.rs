@@ -1,4 +1,4 @@
-//! Which tensor of a file is which of the model: containers around the names, and other publishers' names for the same
+//! Matching of a file's tensors with the model's: containers around the names, and other publishers' names for the same
 //! architecture.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -8,29 +8,29 @@ use gnr_nn::Layout;
 use super::file::Stored;
 use crate::registry::{Canonical, namings};
 
-/// Bookkeeping of PyTorch modules, which no weight is: BatchNorm's counters, Swin's index tables.
+/// Tensors that PyTorch's modules keep beside the weights: BatchNorm's counters, Swin's index tables.
 const BOOKKEEPING: [&str; 3] = ["num_batches_tracked", "relative_position_index", "attn_mask"];
 
-/// Whether a tensor is bookkeeping that no report mentions.
+/// Whether a tensor is such bookkeeping of a module. Reports do not mention it.
 pub(super) fn is_bookkeeping(name: &str) -> bool {
     BOOKKEEPING.contains(&name.rsplit('.').next().unwrap_or_default())
 }
 
-/// Where the model's tensors are in a file.
+/// The model's tensors in a file.
 #[derive(Debug)]
 pub(super) struct Matching {
-    /// What stands before every name: `state_dict.`, `module.`, both, ….
+    /// The prefix of every name, e.g. `state_dict.module.`.
     pub(super) prefix: String,
     /// The publisher whose names were translated.
     pub(super) renamed: Option<&'static str>,
     /// Index of the stored tensor for each name of the layout that has one.
     pub(super) found: HashMap<String, usize>,
-    /// What was taken off inside names, and of how many.
+    /// The wrappers that were taken off inside names, with the number of names.
     pub(super) unwrapped: BTreeMap<String, usize>,
 }
 
 /// Parts that wrappers put into names: `torch.compile`, checkpointing of activations, FSDP of today and of 2022,
-/// Lightning and DeepSpeed, `DataParallel`. What stands before all names is a prefix and stays.
+/// Lightning and DeepSpeed, `DataParallel`. At the start of a name they belong to the prefix and stay.
 const INSIDE: [&str; 6] = [
     "_orig_mod",
     "_checkpoint_wrapped_module",
@@ -40,7 +40,7 @@ const INSIDE: [&str; 6] = [
     "module",
 ];
 
-/// A name without the wrappers in it, unless it has none or begins with one.
+/// A name without the wrappers in it. `None` if it has none or begins with one.
 pub(super) fn unwrapped(name: &str) -> Option<String> {
     let wraps = |part: &&str| INSIDE.contains(part);
     let mut parts = name.split('.');
@@ -58,7 +58,7 @@ fn count(name: &str, wrappers: &mut BTreeMap<String, usize>) {
     }
 }
 
-/// Takes the wrappers off names that stay apart without them, and counts what was taken off.
+/// Takes the wrappers off names, where the results differ from all other names, and counts what was taken off.
 pub(super) fn unwrap_all(
     names: Vec<(String, usize)>,
     wrappers: &mut BTreeMap<String, usize>,
@@ -80,13 +80,13 @@ pub(super) fn unwrap_all(
         .collect()
 }
 
-/// The longest name that is matched, and the most parts that may stand before a model's names.
+/// The longest name in bytes that is matched, and the largest number of parts before a model's names.
 const LONGEST: usize = 1000;
 const BEFORE: usize = 16;
 
 /// Finds the prefix (under `key`, if given) and the naming under which the file has most of the model's tensors.
 ///
-/// Of several subtrees with equally many, the one is taken whose name does not speak of a moving average; then the
+/// Among subtrees with equally many, one whose name does not contain `ema` (a moving average) is preferred, then the
 /// shortest name.
 pub(super) fn find(stored: &[Stored], layout: &Layout, key: Option<&str>) -> Matching {
     let mut best =
@@ -111,7 +111,7 @@ pub(super) fn find(stored: &[Stored], layout: &Layout, key: Option<&str>) -> Mat
                 if let Some(ours) = ours(name) {
                     subtrees.entry(prefix).or_default().insert(ours, index);
                 } else if let Some(ours) = unwrapped(name).and_then(|name| ours(&name)) {
-                    // A name that is the model's as it stands goes first.
+                    // A name that needs no unwrapping takes precedence.
                     wrapped.push((prefix, ours, index));
                 }
             }
@@ -122,7 +122,7 @@ pub(super) fn find(stored: &[Stored], layout: &Layout, key: Option<&str>) -> Mat
         let rank =
             |prefix: &str, found: usize| (found, !prefix.contains("ema"), std::cmp::Reverse(prefix.len()));
         let top = (subtrees.into_iter()).max_by(|(a, x), (b, y)| rank(a, x.len()).cmp(&rank(b, y.len())));
-        // Names as they are win over a translation that finds no more.
+        // Names without translation win over a translation that finds no more.
         if let Some((prefix, found)) = top
             && found.len() > best.found.len()
         {
@@ -142,7 +142,7 @@ fn under(prefix: &str, key: Option<&str>) -> bool {
     key.is_none_or(|key| prefix.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')))
 }
 
-/// What checkpoints are commonly wrapped in, for when no model says which names to expect.
+/// Common containers in checkpoints, for use where no model says which names to expect.
 const WRAPPERS: [&str; 10] = [
     "state_dict",
     "model_state_dict",
@@ -156,14 +156,14 @@ const WRAPPERS: [&str; 10] = [
     "_checkpoint_wrapped_module",
 ];
 
-/// The wrappers around most tensors of a file: `state_dict.module.`, or nothing.
+/// The containers around at least a quarter of a file's tensors, e.g. `state_dict.module.`; empty if there are none.
 pub(super) fn wrapper(stored: &[Stored]) -> String {
     let mut prefix = String::new();
     loop {
         let inside = |prefix: &str| stored.iter().filter(|tensor| tensor.name.starts_with(prefix)).count();
         let all = inside(&prefix);
         let next = WRAPPERS.iter().map(|wrapper| format!("{prefix}{wrapper}.")).find(|candidate| {
-            // An optimiser's two moments outnumber the weights they belong to.
+            // A quarter is enough: an optimiser's two moments outnumber the weights that they belong to.
             inside(candidate) * 4 >= all.max(1)
         });
         match next.filter(|next| next.split('.').count() <= BEFORE) {

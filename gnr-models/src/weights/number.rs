@@ -15,10 +15,10 @@ pub(super) fn decode(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f64>> {
     })
 }
 
-/// The sum of floating-point or whole numbers (each beyond 2⁵³ to the nearest f64), to look at a file; `None` for
-/// others.
+/// The sum of floating-point or whole numbers, for people who compare files. Whole numbers beyond 2⁵³ are rounded to
+/// f64. `None` for other formats.
 pub(super) fn sum(dtype: Dtype, bytes: &[u8]) -> Option<f64> {
-    // Not through a list: eight bytes for each of one would be more than a file may take.
+    // No list of f64 is made: for numbers of one byte it would take eight times the tensor.
     Some(match dtype {
         Dtype::F64 => add(bytes, f64::from_le_bytes),
         Dtype::F32 => add(bytes, |bytes| f32::from_le_bytes(bytes).into()),

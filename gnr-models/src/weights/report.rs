@@ -1,4 +1,4 @@
-//! What a load found, tensor by tensor, and how it is told.
+//! The report of a load, tensor by tensor, and its words.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,23 +7,23 @@ use std::{
 
 use serde::Serialize;
 
-/// What a load found, tensor by tensor.
+/// The results of a load, tensor by tensor.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Name of the file.
     pub file: String,
-    /// Its format in words.
+    /// Format of the file in words.
     pub format: String,
-    /// What stood before the names of the model's tensors in the file (`state_dict.module.`).
+    /// The prefix of the names of the model's tensors in the file (`state_dict.module.`).
     pub prefix: String,
-    /// Whose names were translated, when they were not the model's own.
+    /// The publisher whose names were translated, if they were not the model's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renamed: Option<&'static str>,
-    /// What was taken off inside their names, with the number of tensors: wrappers of `torch.compile`, of
+    /// The wrappers that were taken off inside names, with the number of tensors: those of `torch.compile`, of
     /// checkpointing, of parallel training.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unwrapped: BTreeMap<String, usize>,
-    /// Tensors that were taken from the file, in layout order; those of the next two lists too.
+    /// Tensors that were taken from the file, in layout order; includes `reshaped` and `resampled`.
     pub matched: Vec<String>,
     /// Tensors taken with axes of length 1 added or removed.
     pub reshaped: Vec<Mismatch>,
@@ -39,8 +39,8 @@ pub struct Report {
     pub unexpected: Vec<String>,
     /// Number of tensors outside the subtree that was read: an optimiser's state, a moving average.
     pub elsewhere: usize,
-    /// `path: class` of the Python objects in the file that were neither read nor called, and `path: why` of tensors
-    /// that could not be read.
+    /// The objects that were not read: `path: class` of Python objects, which were not called either, and `path: why`
+    /// of tensors that could not be read.
     pub foreign: Vec<String>,
 }
 
@@ -49,9 +49,9 @@ pub struct Report {
 pub struct Mismatch {
     /// Name of the tensor.
     pub name: String,
-    /// Its shape in the model.
+    /// Shape of the tensor in the model.
     pub expected: Vec<usize>,
-    /// Its shape in the file.
+    /// Shape of the tensor in the file.
     pub found: Vec<usize>,
 }
 
@@ -61,11 +61,11 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// Lines and characters of each that [`objects`] gives at most.
+/// Largest number of classes that [`objects`] lists, and of characters in each of a line's two parts.
 const LINES: usize = 20;
 const WIDTH: usize = 100;
 
-/// [`WeightFile::foreign`](super::WeightFile::foreign) in a few lines: objects of one class together.
+/// [`WeightFile::foreign`](super::WeightFile::foreign) in a few lines, with objects of one class on one line.
 pub fn objects(foreign: &[String]) -> Vec<String> {
     let mut classes: Vec<(&str, &str, usize)> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
@@ -102,16 +102,17 @@ fn middle_out(text: &str, width: usize) -> String {
     text.chars().take(half).chain(['…']).chain(end.chars()).collect()
 }
 
-/// How many names a line of the report shows.
+/// Number of names that a line of the report shows.
 const SHOWN: usize = 4;
 
 impl Report {
-    /// Tensors that the model has.
+    /// Number of tensors of the model.
     pub fn total(&self) -> usize {
         self.matched.len() + self.new_head.len() + self.missing.len() + self.mismatched.len()
     }
 
-    /// The report in lines: what was taken, then a line for everything that was not simply taken.
+    /// The report in lines: the number of tensors taken, then a line for each group that needed treatment or was left
+    /// out.
     pub fn lines(&self) -> Vec<String> {
         let mut first =
             format!("{} ({}): {} of {} tensors", self.file, self.format, self.matched.len(), self.total());

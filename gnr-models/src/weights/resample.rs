@@ -2,9 +2,9 @@
 
 /// Resamples `[height·width, channels]` values (row-major over the grid) to another grid.
 ///
-/// Bicubic with antialiasing and half-pixel centres: Keys' kernel with a = −0.5, widened by the scale where the grid
-/// shrinks, its weights normalised at the borders. As PyTorch's `interpolate(mode="bicubic", antialias=True)`, which
-/// timm uses for position embeddings.
+/// The kernel is Keys' cubic with a = −0.5 and half-pixel centres, widened by the scale where the grid shrinks
+/// (antialiasing). Its weights are normalised at the borders. Results are those of PyTorch's
+/// `interpolate(mode="bicubic", antialias=True)`, which timm uses for position embeddings.
 pub(super) fn bicubic(values: &[f64], from: [usize; 2], to: [usize; 2], channels: usize) -> Vec<f64> {
     let [rows, columns] = from;
     // Rows first: each is `columns · channels` long.
@@ -15,7 +15,7 @@ pub(super) fn bicubic(values: &[f64], from: [usize; 2], to: [usize; 2], channels
 /// Resamples `from` items of `width` values each to `to` items.
 fn along(values: &[f64], from: usize, to: usize, width: usize) -> Vec<f64> {
     let scale = from as f64 / to as f64;
-    // Of the kernel, in items of the input; wider where several of them become one.
+    // Width of the kernel in input items, relative to Keys'; wider where several items become one.
     let stretch = scale.max(1.0);
     let mut out = vec![0.0; to * width];
     for (i, out) in out.chunks_mut(width.max(1)).enumerate() {

@@ -1,4 +1,4 @@
-//! Writing safetensors: the same values give the same bytes, on every run.
+//! Writing of safetensors files. Equal values give equal bytes on every run.
 
 use std::{
     collections::BTreeMap,
@@ -90,8 +90,8 @@ pub(super) fn header(tensors: &[Described], metadata: &BTreeMap<String, String>)
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat()
 }
 
-/// Writes [`to_bytes`] under a temporary name beside `path` and renames it: whoever reads `path` sees the old file or
-/// the new one, and a failure leaves nothing behind.
+/// Writes [`to_bytes`] to `path`, through a temporary file beside it. Readers of `path` see the old file or the new
+/// one, and a failure leaves nothing behind.
 ///
 /// # Errors
 /// As [`to_bytes`]; a file that cannot be written.
@@ -106,7 +106,7 @@ pub fn save(
     write_whole(path, |out| out.write_all(&bytes).map_err(|source| cannot(path, source)))
 }
 
-/// Under a temporary name first.
+/// Writes a file under a temporary name and renames it, so that `path` is whole or as it was.
 pub(super) fn write_whole(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), WeightsError>,
@@ -126,7 +126,7 @@ pub(super) fn write_whole(
     written
 }
 
-/// A file that cannot be written.
+/// The error for a file that cannot be written.
 pub(super) fn cannot(path: &Path, source: io::Error) -> WeightsError {
     WeightsError::Io { file: path.display().to_string(), source }
 }

@@ -1,8 +1,8 @@
 //! ZIP archives as PyTorch writes them: members stored as they are, found through the directory at the end.
 //!
-//! Only what `torch.load` needs is here. The directory is kept as it stands in the file with a small entry for each
-//! member, so that memory is in proportion to the file; a general reader takes several times that for archives made of
-//! names.
+//! The directory is kept as it is in the file, with a small entry for each member, so that memory is in proportion to
+//! the file. A general reader takes several times that for archives made of names. Only the needs of `torch.load` are
+//! covered.
 //!
 //! # References
 //! PKWARE, *.ZIP File Format Specification* (APPNOTE.TXT), 4.3.7, 4.3.12 to 4.3.16, 4.5.3.
@@ -13,15 +13,15 @@ use gnr_pickle::{Budget, Exhausted};
 
 use super::data::Data;
 
-/// Why an archive cannot be used.
+/// The reasons why an archive cannot be used.
 #[derive(Debug)]
 pub(super) enum ZipError {
     Io(io::Error),
     /// There is no directory at the end: the archive was cut.
     NoDirectory,
-    /// What contradicts itself.
+    /// The archive contradicts itself.
     Damaged(String),
-    /// What is well formed and not read.
+    /// The archive is well formed, but of a kind that is not read.
     Unsupported(String),
     TooLarge,
 }
@@ -58,11 +58,11 @@ type Result<T> = std::result::Result<T, ZipError>;
 struct Member {
     /// Range of the name in the directory.
     name: (u32, u32),
-    /// Where its local header is.
+    /// Offset of the member's local header in the file.
     header: u64,
     length: u64,
     stored_length: u64,
-    /// Of the bytes; 0 where PyTorch was told not to compute it.
+    /// Checksum of the bytes; 0 where PyTorch was told not to compute it.
     crc: u32,
     method: u16,
     flags: u16,
@@ -74,7 +74,7 @@ pub(super) struct Archive {
     directory: Vec<u8>,
     /// Sorted by name.
     members: Vec<Member>,
-    /// Name of the first in the file.
+    /// Name of the member that comes first in the file.
     first: (u32, u32),
 }
 
@@ -87,7 +87,7 @@ const CENTRAL: [u8; 4] = *b"PK\x01\x02";
 const END: [u8; 4] = *b"PK\x05\x06";
 const END_64: [u8; 4] = *b"PK\x06\x06";
 const LOCATOR_64: [u8; 4] = *b"PK\x06\x07";
-/// Length of the record at the end without its comment.
+/// Length of the end record without its comment, in bytes.
 const END_LENGTH: u64 = 22;
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -102,7 +102,7 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
-/// Number of members, length and place of the directory.
+/// The end record: number of members, length and place of the directory.
 struct End {
     members: u64,
     length: u64,
@@ -119,7 +119,7 @@ impl End {
             tail.get(*at..*at + 4) == Some(&END)
                 && u16_at(&tail, at + 20).is_some_and(|comment| at + 22 + usize::from(comment) == tail.len())
         };
-        // Bytes behind the end are left alone, as by `torch.load`, if the directory lies before it.
+        // Bytes after the end record are ignored, as in `torch.load`, if the directory lies before the record.
         let is_earlier_end = |at: &usize| {
             let place = tail_start + *at as u64;
             let directory = u32_at(&tail, at + 16).zip(u32_at(&tail, at + 12));
@@ -132,7 +132,7 @@ impl End {
         let fields = (u16_at(&tail, at + 10), u32_at(&tail, at + 12), u32_at(&tail, at + 16));
         let (Some(members), Some(length), Some(start)) = fields else { return Err(ZipError::NoDirectory) };
         let short = Self { members: members.into(), length: length.into(), start: start.into() };
-        // Archives of more than 4 GiB say so in a record before this one.
+        // Archives of more than 4 GiB have a 64-bit end record, whose locator precedes this one.
         let Some(locator) = at.checked_sub(20).and_then(|start| tail.get(start..at)) else {
             return Ok(short);
         };
@@ -210,7 +210,7 @@ impl Archive {
         self.members.get(entry.0 as usize).map_or(0, |member| member.length)
     }
 
-    /// Where the bytes of a member start in the file.
+    /// Offset in the file at which the bytes of a member start.
     pub(super) fn start(&self, data: &Data, entry: Entry) -> Result<u64> {
         let Some((member, name)) = self.member(entry) else {
             return Err(ZipError::Damaged("a member is missing".into()));
@@ -270,7 +270,7 @@ impl Archive {
 }
 
 impl Member {
-    /// The entry at `at` of a directory, and where the next one is.
+    /// Parses the entry at offset `at` of a directory; also returns the offset of the next entry.
     fn parse(directory: &[u8], at: usize) -> Option<(Self, usize)> {
         let entry = directory.get(at..)?;
         if entry.get(..4)? != CENTRAL {
@@ -294,7 +294,7 @@ impl Member {
         (next <= directory.len()).then_some((member, next))
     }
 
-    /// Numbers that did not fit 32 bits are in a field of their own, in this order.
+    /// Reads the numbers that did not fit 32 bits. They are in an extra field, in this order.
     fn widen(&mut self, mut fields: &[u8]) -> Option<()> {
         const FULL: u64 = u32::MAX as u64;
         while let (Some(kind), Some(length)) = (u16_at(fields, 0), u16_at(fields, 2)) {

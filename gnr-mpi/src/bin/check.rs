@@ -1,5 +1,5 @@
-//! `mpirun -n 4 gnr-mpi-check`: whether the ranks of an installation exchange what they should, and how long reductions
-//! take.
+//! `mpirun -n 4 gnr-mpi-check` checks that the ranks of an installation exchange the right numbers, and measures how
+//! long reductions take.
 //!
 //! `gnr-mpi-check fail RANK` ends one rank with an error, `gnr-mpi-check stuck RANK` lets one take no part any more.
 #![allow(clippy::print_stdout, reason = "what it finds is what it is for")]
@@ -61,11 +61,11 @@ fn all(job: &gnr_mpi::Job) -> Result<()> {
     Ok(())
 }
 
-/// Numbers in the reductions that are timed. ResNet-20 has 272,474 parameters, ResNet-18 some eleven million.
+/// Counts of numbers in the reductions that are timed. ResNet-20 has 272,474 parameters, ResNet-18 some eleven million.
 const COUNTS: [usize; 6] = [16, 4096, 65_536, 272_474, 1 << 20, 11_000_000];
 
-/// Milliseconds of a reduction of `count` numbers: mean, and least. The least is what it takes while every rank has a
-/// core of their own at that moment.
+/// Mean and least milliseconds of a reduction of `count` numbers. The least is the time while each rank has a core of
+/// its own.
 fn reductions(ranks: &dyn Collective, count: usize) -> Result<(f64, f64)> {
     let repeats = if count > 1 << 19 { 5 } else { 200 };
     let weights = vec![1.0 / ranks.size() as f64; ranks.size()];
@@ -81,7 +81,7 @@ fn reductions(ranks: &dyn Collective, count: usize) -> Result<(f64, f64)> {
     Ok((sum / f64::from(repeats), least))
 }
 
-/// Messages of different lengths, in rank order.
+/// Checks messages of different lengths, a broadcast and an exchange; results must be in rank order.
 fn exchanges(ranks: &dyn Collective) -> Result<()> {
     let message = |rank: usize| vec![rank as u8; 3 * rank];
     let found = ranks.messages(message(ranks.rank()))?;
@@ -108,7 +108,7 @@ fn exchanges(ranks: &dyn Collective) -> Result<()> {
     Ok(())
 }
 
-/// Sums in rank order, whatever MPI's own reductions would do.
+/// Checks that means have the bits of sums in rank order, which MPI's own reductions would not promise.
 fn means(ranks: &dyn Collective) -> Result<()> {
     let weights: Vec<f64> = (1..=ranks.size()).map(|weight| weight as f64 / 7.0).collect();
     for count in [0, 1, 4096, 4097, 100_003] {
@@ -127,7 +127,7 @@ fn means(ranks: &dyn Collective) -> Result<()> {
     Ok(())
 }
 
-/// A quadratic of as many terms as examples.
+/// A loss with one term an example: the mean of sin(a·x) over the rows a.
 #[derive(Clone)]
 struct Terms(Vec<Vec<f64>>);
 
@@ -167,7 +167,7 @@ impl gnr_core::HvpOracle for Terms {
     }
 }
 
-/// SAM and GNR on ranks are SAM and GNR of one process, with unequal shares.
+/// Checks that SAM and GNR on ranks with unequal shares give the parameters of one process.
 fn training(job: &gnr_mpi::Job) -> Result<()> {
     let ranks = &job.ranks;
     let terms: Vec<_> = (0..29).map(|seed| SplitMix64::new(seed).normals(6)).collect();
@@ -187,7 +187,7 @@ fn training(job: &gnr_mpi::Job) -> Result<()> {
         by_itself.step(t, &mut alone, &mut whole)?;
     }
     let furthest = mine.iter().zip(&alone).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-    // Rounding over twenty steps of numbers of about 1.
+    // The tolerance is for rounding in twenty steps with numbers of about 1.
     if furthest > 1e-13 {
         return Err(wrong(format!("after 20 steps ranks and one process differ by {furthest:e}")));
     }

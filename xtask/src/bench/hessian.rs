@@ -95,7 +95,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         None => build_gnr()?,
     };
     let mut lines = Vec::new();
-    // Task by task, each tool in turn: a change of load falls on all of them.
+    // Tools take turns in each task, so that a change of load affects all of them.
     for task in TASKS.iter().filter(|task| arguments.tasks.iter().any(|asked| asked == *task)) {
         let line = ours(arguments, &gnr, &problem, task, threads)?;
         println!("{}", described(&line));
@@ -114,7 +114,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// What there is so far: a tool that fails in the last task takes nothing of the others with it.
+/// Writes the figures so far, so that a tool that fails later loses no results of the others.
 fn write(arguments: &Arguments, problem: &Path, threads: usize, lines: &[Line]) -> Result<()> {
     let problem = problem.display().to_string();
     let figures = Figures { machine: Machine::here(), threads, problem, lines };
@@ -142,7 +142,7 @@ fn ours(arguments: &Arguments, gnr: &Path, problem: &Path, task: &str, threads: 
     struct Pair {
         eigenvalue: f64,
     }
-    // A folder of its own in target: an earlier result would not be overwritten.
+    // The folder is removed first, because an earlier result would not be overwritten.
     let out = root().join("target/bench-hessian").join(task);
     if out.exists() {
         std::fs::remove_dir_all(&out).with_context(|| format!("cannot clear {}", out.display()))?;

@@ -1,4 +1,4 @@
-//! Timings as both sides print them, and what they come to.
+//! Timings as both sides print them, and their medians, ratios and ranges.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::median::median;
 
-/// What is timed, in the table's order. `hvp` is an exact product from scratch, its gradient included; `hvp_4` four of
-/// them at one point.
+/// The methods that are timed, in the table's order. `hvp` is an exact product from scratch, its gradient included;
+/// `hvp_4` has four products at one point.
 pub(crate) const METHODS: [&str; 11] = [
     "forward",
     "gradient",
@@ -48,13 +48,13 @@ pub(crate) struct Line {
     /// Resident memory before the first step.
     #[serde(default)]
     pub(crate) idle_rss_mb: Option<f64>,
-    /// Ours: work of a step by definition, where the engine counts it (gnr-cpu).
+    /// Ours only: work of a step by definition, where the engine counts it (gnr-cpu).
     #[serde(default)]
     pub(crate) gflop: Option<f64>,
-    /// Ours: what a large matrix product reaches.
+    /// Ours only: rate of a large matrix product.
     #[serde(default)]
     pub(crate) matmul_gflops: Option<f64>,
-    /// PyTorch: `nchw` or `channels_last`.
+    /// PyTorch only: `nchw` or `channels_last`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) layout: Option<String>,
 }
@@ -67,11 +67,11 @@ pub(crate) struct Measured {
     pub(crate) ours_ms: Option<f64>,
     /// Fastest and slowest of our blocks; none with fewer than two.
     pub(crate) ours_range_ms: Option<[f64; 2]>,
-    /// Ours over ours of a plain SGD step.
+    /// Our time over our time of a plain SGD step.
     pub(crate) to_sgd: Option<f64>,
     /// Work by definition over time.
     pub(crate) gflops: Option<f64>,
-    /// That over the best large matrix product of all blocks.
+    /// `gflops` over the best large matrix product of all blocks.
     pub(crate) of_peak: Option<f64>,
     pub(crate) ours_peak_rss_mb: Option<f64>,
     /// Growth of resident memory over the idle process, MB.
@@ -82,9 +82,9 @@ pub(crate) struct Measured {
     /// `torch.compile`, the better layout.
     pub(crate) compiled_ms: Option<f64>,
     pub(crate) jax_ms: Option<f64>,
-    /// Ours over PyTorch's better layout.
+    /// Our time over PyTorch's in its better layout.
     pub(crate) ratio: Option<f64>,
-    /// Ours over the fastest of all others.
+    /// Our time over that of the fastest other side.
     pub(crate) ratio_to_fastest: Option<f64>,
     /// Smallest and largest ratio block by block, to the same layout; none with fewer than two blocks.
     pub(crate) ratio_range: Option<[f64; 2]>,
@@ -102,7 +102,7 @@ impl Measured {
     }
 }
 
-/// The JSON lines of a program's output; other lines are its own business.
+/// The JSON lines of a program's output; other lines are ignored.
 ///
 /// # Errors
 /// When there is none, or one that is no timing.
@@ -127,8 +127,8 @@ fn range(values: impl Iterator<Item = f64> + Clone) -> Option<[f64; 2]> {
     Some([values.clone().reduce(f64::min)?, values.reduce(f64::max)?])
 }
 
-/// Medians and ranges over the blocks, whose lines stand in the order of the run, with the memory of
-/// each method in a process of its own.
+/// Medians and ranges over the blocks, whose `lines` are in the order of the run. `memory` has each method in a process
+/// of its own.
 pub(crate) fn medians(lines: &[(Side, Line)], memory: &[(Side, Line)]) -> Vec<Measured> {
     let mut samples: BTreeMap<(&str, &str), Sides<'_>> = BTreeMap::new();
     for (side, line) in lines {
@@ -136,7 +136,7 @@ pub(crate) fn medians(lines: &[(Side, Line)], memory: &[(Side, Line)]) -> Vec<Me
         method.entry((*side, line.layout.as_deref())).or_default().push(line);
     }
     let time = |lines: &[&Line]| median(&lines.iter().map(|line| line.median_ms).collect::<Vec<_>>());
-    // Other load lowers it, nothing raises it: the best of all processes is the machine's.
+    // Other load lowers this rate and nothing raises it, so the best of all processes is the machine's.
     let peak = lines.iter().filter_map(|(_, line)| line.matmul_gflops).reduce(f64::max);
     let row = |((model, method), sides): ((&str, &str), Sides<'_>)| {
         let ours = sides.iter().find(|((side, _), _)| *side == Side::Ours).map(|(_, lines)| lines);
@@ -187,7 +187,7 @@ pub(crate) fn medians(lines: &[(Side, Line)], memory: &[(Side, Line)]) -> Vec<Me
             ratio: ours_ms.zip(theirs).map(|(ours, (theirs, ..))| ours / theirs),
             ratio_range: ours
                 .zip(theirs)
-                // Otherwise nobody knows which blocks belong together.
+                // Blocks can be paired only if both sides have as many.
                 .filter(|(ours, (.., theirs))| ours.len() == theirs.len())
                 .and_then(|(ours, (.., theirs))| {
                     range(ours.iter().zip(theirs).map(|(ours, theirs)| ours.median_ms / theirs.median_ms))

@@ -87,7 +87,7 @@ enum What {
     Hessian(hessian::Arguments),
 }
 
-/// Models, the batch each is timed with, and what else tells `gnr bench` the net that `bench_step.py` builds.
+/// Models, the batch of each, and further options by which `gnr bench` builds the net of `bench_step.py`.
 const MODELS: [(&str, usize, &[&str]); 5] = [
     ("mlp", 128, &[]),
     ("resnet20_projection", 128, &[]),
@@ -96,10 +96,10 @@ const MODELS: [(&str, usize, &[&str]); 5] = [
     ("vit_tiny_patch4_32", 32, &["--depth", "6"]),
 ];
 
-/// Steps after the one that warms up, where a method's memory is measured.
+/// Number of steps for measuring a method's memory, after one that warms up.
 const MEMORY_ROUNDS: u64 = 2;
 
-/// What `bench.json` holds.
+/// The contents of `bench.json`.
 #[derive(Serialize)]
 struct Figures<'a> {
     machine: Machine,
@@ -144,7 +144,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(unknown) = arguments.models.iter().find(|model| !batch_of.contains_key(model.as_str())) {
         bail!("no benchmark of a model `{unknown}`; there are {}", MODELS.map(|(name, ..)| name).join(", "));
     }
-    // Beside PyTorch those are timed that its script knows; alone all that `gnr bench` does, registered methods too.
+    // Beside PyTorch only the methods of its script are timed; alone, all of `gnr bench`, registered methods included.
     let unknown = arguments.methods.iter().find(|method| !METHODS.contains(&method.as_str()));
     if let Some(unknown) = unknown.filter(|_| arguments.pytorch.is_some()) {
         bail!("no method `{unknown}` beside PyTorch; there are {}", METHODS.join(", "));
@@ -222,7 +222,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             }
         }
         println!("{model}, batch {batch}: memory");
-        // Beside others a method would start on what they left.
+        // In a shared process a method would start with the memory that earlier ones left.
         let timed: BTreeSet<(Side, String)> = (measured.iter())
             .filter(|(side, line)| line.model == *model && [Side::Ours, Side::Pytorch].contains(side))
             .map(|(side, line)| (*side, line.method.clone()))
@@ -230,7 +230,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         for (side, method) in timed {
             memory.extend(process(side, MEMORY_ROUNDS, &[method], "nchw")?);
         }
-        // After every model, so that stopping loses no more than the model at hand.
+        // Results are written after every model, so that stopping loses the present model at most.
         let figures = medians(&measured, &memory);
         println!("\n{model}, batch {batch}, {threads} threads\n{}", table(&figures, model));
         write(
@@ -279,7 +279,7 @@ fn write(
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The sides of a block. Anchors that were not asked for are left out, with a word, where the interpreter lacks them.
+/// The sides of a block. JAX is left out with a message if the interpreter lacks it, unless it was asked for.
 fn sides(arguments: &Arguments, python: Option<&Path>) -> Vec<Side> {
     let mut sides = vec![Side::Ours];
     let Some(python) = python else { return sides };

@@ -1,4 +1,4 @@
-//! Links within a built site: every file and every anchor that a page points at exists.
+//! Check of the links within a built site: each must lead to a file and an anchor that exist.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// What was found.
+/// The result of a check.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) pages: usize,
@@ -18,7 +18,7 @@ pub(super) struct Report {
     pub(super) broken: Vec<String>,
 }
 
-/// What a page says about itself and others.
+/// The anchors and the links of a page.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Page {
     anchors: BTreeSet<String>,
@@ -73,8 +73,8 @@ pub(super) fn check(site: &Path) -> Result<Report> {
 /// Whether a link leads to another place of the site.
 fn within(link: &str) -> bool {
     let scheme = link.split(['/', '#', '?']).next().is_some_and(|first| first.contains(':'));
-    // The page for missing addresses is served at any depth, so its links begin at the root; they are those of every
-    // other page.
+    // The page for missing addresses is served at any depth, so its links begin at the root. Every other page has the
+    // same links, which are checked there.
     !scheme && !link.starts_with('/')
 }
 
@@ -109,7 +109,7 @@ fn read(html: &str) -> Page {
     page
 }
 
-/// What stands between `<` and `>`, outside of comments and scripts.
+/// The texts between `<` and `>`, outside of comments and scripts.
 fn tags(html: &str) -> Vec<&str> {
     let mut tags = Vec::new();
     let mut rest = html;
@@ -150,7 +150,7 @@ fn attributes(tag: &str) -> Vec<(&str, &str)> {
     found
 }
 
-/// Without the escapes of HTML and of addresses.
+/// Decodes the escapes of HTML and of addresses.
 fn decoded(value: &str) -> String {
     let value = value
         .replace("&#x27;", "'")

@@ -21,11 +21,11 @@ use crate::workspace::{cargo, root};
 /// The version of mdBook that makes the site.
 const MDBOOK: &str = "0.5.4";
 
-/// Everything of the site, the tool too.
+/// Folder of the site, its sources and the tool.
 const FOLDER: &str = "target/book";
 
-/// Documents that are no chapters: what a forge shows of a folder, the list itself, and tables by which the wording of
-/// messages is judged.
+/// Documents that are no chapters: the pages that a forge shows for folders, the list of chapters itself, and tables
+/// for judging the wording of messages.
 const NO_CHAPTERS: [&str; 4] =
     ["docs/README.md", "docs/images/README.md", "docs/book/SUMMARY.md", "docs/bad-inputs/"];
 
@@ -135,7 +135,7 @@ fn mdbook(folder: &Path) -> Result<PathBuf> {
     Ok(ours)
 }
 
-/// Copies what the site is made of; the paths, relative to the root.
+/// Copies the documents of the site and returns their paths, relative to the root.
 fn copy(root: &Path, to: &Path) -> Result<Vec<String>> {
     let mut copied = Vec::new();
     let list = |folder: &Path| -> Result<Vec<PathBuf>> {

@@ -1,6 +1,6 @@
-//! The list of chapters: written for its own folder, needed for the root of the site.
+//! The list of chapters, whose links are relative to its own folder and must become relative to the root.
 
-/// The text with the targets of its links made relative to the root; they are relative to `folder`.
+/// Makes the targets of a text's links relative to the root. In `text` they are relative to `folder`.
 pub(super) fn rebased(text: &str, folder: &str) -> String {
     let mut rest = text;
     let mut whole = String::with_capacity(text.len());
@@ -15,7 +15,7 @@ pub(super) fn rebased(text: &str, folder: &str) -> String {
     whole + rest
 }
 
-/// `target` seen from `folder`, without `..`.
+/// The path of `target`, which is relative to `folder`, without `..`.
 fn joined(folder: &str, target: &str) -> String {
     let mut parts: Vec<&str> = folder.split('/').collect();
     for part in target.split('/') {

@@ -7,7 +7,7 @@ use crate::workspace::cargo;
 
 /// Formatting, lints, tests, documentation and examples of both crates, the program's run beside the CPU engine's.
 pub(super) fn commands() -> Vec<Command> {
-    // A workspace of its own, whose target folder is its own, too.
+    // gnr-burn-train is a workspace of its own with a target folder of its own.
     let on_steps = |command: &str, more: &[&str]| {
         cargo([&[command, "--locked", "--manifest-path", "gnr-burn-train/Cargo.toml"], more].concat())
     };
@@ -15,7 +15,7 @@ pub(super) fn commands() -> Vec<Command> {
     doc.env("RUSTDOCFLAGS", "-D warnings");
     vec![
         cargo(["fmt", "--check", "--manifest-path", "gnr-burn-train/Cargo.toml"]),
-        // What the crates are built on has a stage of its own.
+        // Dependencies of the crates are linted in a stage of their own.
         with_program("clippy", "burn", &["--all-targets", "--no-deps", "--", "-D", "warnings"]),
         cargo(["test", "-p", "gnr-burn", "--features", "burn"]),
         with_program("test", "burn", &["--test", "it", "--", "engine", "devices"]),
@@ -26,7 +26,7 @@ pub(super) fn commands() -> Vec<Command> {
     ]
 }
 
-/// Lints and tests of what computes through Vulkan. A machine without Vulkan fails them.
+/// Lints and tests of the Vulkan backend. They fail on a machine without Vulkan.
 pub(super) fn on_vulkan() -> Vec<Command> {
     vec![
         with_program("clippy", "wgpu", &["--all-targets", "--no-deps", "--", "-D", "warnings"]),

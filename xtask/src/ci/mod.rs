@@ -1,5 +1,5 @@
-//! `cargo xtask ci`: what continuous integration runs, as a list of stages, cheapest first. `.ci/run` installs what a
-//! bare machine lacks and calls it.
+//! `cargo xtask ci`: the stages of continuous integration, cheapest first. `.ci/run` installs the programs that a bare
+//! machine lacks, and calls this command.
 
 mod burn;
 mod python;
@@ -43,7 +43,7 @@ struct Stage {
 const TEST: &str = "test";
 const DATA: &str = "data";
 
-/// So many tests are named with their times.
+/// Number of tests that are listed with their times.
 const SLOWEST: usize = 10;
 
 /// Folder of the smoke runs: under `target`, so that nothing is left beside the sources.
@@ -198,7 +198,7 @@ fn stages() -> Vec<Stage> {
     ]
 }
 
-/// Our own check everywhere; cargo-deny's, which also knows every other rule of deny.toml, where it is installed.
+/// Checks of dependencies: our own, and where it is installed also cargo-deny's, which knows every rule of deny.toml.
 fn dependencies() -> Vec<Command> {
     let mut commands = vec![cargo(["xtask", "dependencies"])];
     if is_installed("deny") {
@@ -232,13 +232,13 @@ fn dfdx_cuda() -> Command {
     ])
 }
 
-/// A small comparison. Where its runs are finished, it only reports them again.
+/// A small comparison. If its runs are finished, the command only reports them again.
 fn compare() -> Command {
     gnr(["compare", "--set", "train.epochs=2", "--seeds=2", "--out", &format!("{SCRATCH}/compare")])
 }
 
-/// Pages of everything that makes one, with something measured, and the browser that looks at them. What it needs it
-/// trains itself, or finds trained by the stages before.
+/// Pages of all commands that write some, with measurements in them, and their check in a browser. Runs are trained
+/// here, unless earlier stages have trained them.
 fn pages() -> Vec<Command> {
     let (run, study) = (format!("{SCRATCH}/page"), format!("{SCRATCH}/compare"));
     let several = format!("{SCRATCH}/page/several.html");
@@ -315,7 +315,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
 
-    // What an earlier call trained would be taken as finished, and nothing would be tested.
+    // Runs of an earlier call would be taken as finished, and nothing would be tested.
     let scratch = root().join(SCRATCH);
     if scratch.exists() {
         std::fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))?;

@@ -1,4 +1,4 @@
-//! How long stages and tests took: kept under `target`, beside what the last run took.
+//! The times of stages and tests. Those of stages are kept under `target`, for comparison with the next run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::workspace::root;
 
-/// Seconds of each stage that passed, of the last time that it did.
+/// Seconds of each stage, of the last time that it passed.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Times {
     #[serde(flatten)]
@@ -21,7 +21,7 @@ impl Times {
     /// The file, relative to the root.
     pub(super) const FILE: &str = "target/ci-times.json";
 
-    /// What was kept; nothing where there is no such file yet or it cannot be read.
+    /// Reads the times that were kept; none if there is no such file or it cannot be read.
     pub(super) fn read() -> Self {
         let text = fs::read_to_string(root().join(Self::FILE));
         text.ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
@@ -47,7 +47,7 @@ pub(super) struct Test {
     name: String,
 }
 
-/// Where nextest's profile `ci` leaves its report (`.config/nextest.toml`).
+/// Path of the report that nextest's profile `ci` writes (`.config/nextest.toml`).
 pub(super) fn report() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     target.join("nextest/ci/junit.xml")

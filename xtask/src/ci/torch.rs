@@ -11,7 +11,7 @@ pub(super) fn commands() -> Vec<Command> {
     let on_crate = |command: &str, more: &[&str]| with(&[&[command][..], &crate_alone, more].concat());
     vec![
         cargo(["xtask", "libtorch"]),
-        // What the crate is built on has a stage of its own.
+        // Dependencies of the crate are linted in a stage of their own.
         on_crate("clippy", &["--all-targets", "--no-deps", "--", "-D", "warnings"]),
         on_crate("test", &[]),
         on_crate("run", &["--example", "torch_module"]),

@@ -1,6 +1,6 @@
-//! What steps ask of a card: kernels, memory, copies, waits. gnr-dfdx's example `counted_steps` runs with its example
-//! `counting_driver` in place of NVIDIA's libraries, which computes nothing; so the counts are exact and a card is not
-//! needed.
+//! Counts of the kernels, memory, copies and waits that steps ask of a card. gnr-dfdx's example `counted_steps` runs
+//! with its example `counting_driver` in place of NVIDIA's libraries. That driver computes nothing, so the counts are
+//! exact and no card is needed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,25 +15,25 @@ use crate::workspace::{cargo, messages, output, root, show};
 pub(super) const BATCH: u32 = 128;
 /// The ceilings, relative to the root.
 const CEILINGS: &str = "gnr-dfdx/tests/ceilings.toml";
-/// What is counted: names of steps, as the example takes them.
+/// Names of the steps that are counted, as the example takes them.
 const STEPS: [&str; 2] = ["gradient", "gnr"];
 /// Names under which programs with CUDA look for NVIDIA's libraries.
 const LIBRARIES: [&str; 3] = ["libcuda.so.1", "libcublas.so.13", "libnvrtc.so.13"];
 /// The variable that tells the counting driver where to write.
 const COUNTS: &str = "GNR_CUDA_COUNTS";
-/// Names of the counts of kernels begin with this.
+/// Beginning of the names of kernel counts.
 const KERNEL: &str = "kernel ";
-/// So many kernels are named.
+/// Number of kernels that are listed by name.
 const NAMED: usize = 6;
 
-/// Numbers by name; the highest use of memory is the only one that does not grow with the number of steps.
+/// Counts by name. All grow with the number of steps, except for the highest use of memory.
 type Counts = BTreeMap<String, u64>;
 const PEAK: &str = "peak_bytes";
 
 /// Counts each step, and compares it with its ceilings.
 ///
 /// # Errors
-/// What does not build or run; a count above its ceiling.
+/// A failed build or run; a count above its ceiling.
 pub(super) fn run(toolkit: &Toolkit, batch: u32) -> Result<()> {
     let driver = example(toolkit, cargo(["build"]), "counting_driver")?;
     let steps = toolkit.environment(cargo(["build"]))?;
@@ -78,7 +78,7 @@ fn place(driver: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the third step adds to two: the first ones compile kernels and fill caches.
+/// The counts that a third step adds to those of two. The first steps compile kernels and fill caches.
 fn of_one_step(program: &Path, libraries: &Path, what: &str, batch: u32) -> Result<Counts> {
     let [two, three] = [2, 3].map(|steps: u32| {
         let file = libraries.join(format!("{what}-{steps}.toml"));
@@ -108,7 +108,7 @@ fn ceilings() -> Result<BTreeMap<String, Counts>> {
     toml::from_str(&text).with_context(|| format!("cannot read {CEILINGS}"))
 }
 
-/// Counts above their ceiling, and ceilings of what is not counted.
+/// The counts above their ceiling, and the ceilings that have no count, in words.
 fn exceeded(counts: &Counts, ceilings: &Counts) -> Vec<String> {
     let told = ceilings.iter().filter_map(|(name, ceiling)| match counts.get(name) {
         None => Some(format!("{name} is not counted")),

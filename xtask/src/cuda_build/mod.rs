@@ -1,5 +1,5 @@
-//! `cargo xtask cuda-build`: the program with dfdx's CUDA device, built on a machine without CUDA; and, with `--count`,
-//! what steps ask of a card, counted by a stand-in for NVIDIA's libraries.
+//! `cargo xtask cuda-build`: the program with dfdx's CUDA device, built on a machine without CUDA. With `--count`, a
+//! stand-in for NVIDIA's libraries counts the requests of steps to a card.
 
 mod count;
 mod toolkit;
@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
 /// Builds the program, or counts.
 ///
 /// # Errors
-/// What is missing on this machine; what does not build; a count above its ceiling.
+/// A tool that this machine lacks; a failed build; a count above its ceiling.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let toolkit = Toolkit::prepare(arguments.capability, arguments.jobs)?;
     if arguments.count {
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// Runs a build, and tells from time to time how many kernels are compiled.
 fn watched<T>(toolkit: &Toolkit, build: impl FnOnce() -> Result<T>) -> Result<T> {
     let done = toolkit.done();
-    // Kernels of an earlier build.
+    // The file may list kernels of an earlier build.
     let _ = std::fs::remove_file(&done);
     let kernels = toolkit.kernels;
     let (ended, waits) = channel::<()>();

@@ -1,4 +1,4 @@
-//! The CUDA compiler and headers from PyPI, and what dfdx's build expects to find beside them.
+//! The CUDA compiler and headers from PyPI, and the other files that dfdx's build expects.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,7 +12,7 @@ use crate::workspace::{cargo, output, program, root, show};
 
 /// The release of CUDA; its PTX needs a driver of the same release.
 pub(super) const RELEASE: &str = "13.0";
-/// The oldest driver whose release of CUDA that is.
+/// The oldest driver that supports this release of CUDA.
 pub(super) const DRIVER: u32 = 580;
 /// The oldest compute capability for which dfdx 0.13 compiles with this CUDA.
 const OLDEST: u32 = 80;
@@ -21,7 +21,7 @@ const WHEELS: [&str; 5] =
     ["nvidia-cuda-nvcc", "nvidia-nvvm", "nvidia-cuda-crt", "nvidia-cuda-runtime", "nvidia-cuda-cccl"];
 /// Everything of ours, relative to the root.
 const FOLDER: &str = "target/cuda";
-/// Written last: every wheel is unpacked.
+/// File that is written last and shows that every wheel was unpacked.
 const MARK: &str = "unpacked";
 
 /// Unpacks the wheels of a folder (first argument) into another (second argument). Wheels know which files are
@@ -36,12 +36,12 @@ for wheel in glob.glob(sys.argv[1] + '/*.whl'):
                 os.chmod(path, 0o755)
 ";
 
-/// The template of what functions of NVIDIA's libraries are replaced with.
+/// Template of the functions that replace those of NVIDIA's libraries.
 const FORWARD: &str = include_str!("forward.c");
-/// The template of what stands before nvcc.
+/// Template of the program that dfdx's build finds in place of nvcc.
 const NVCC: &str = include_str!("nvcc.sh");
 
-/// Where everything lies that a build with dfdx's CUDA device takes.
+/// The files that a build with dfdx's CUDA device needs.
 pub(super) struct Toolkit {
     folder: PathBuf,
     capability: u32,
@@ -50,7 +50,7 @@ pub(super) struct Toolkit {
 }
 
 impl Toolkit {
-    /// Fetches and writes what is not there yet.
+    /// Fetches and writes the files that are missing.
     ///
     /// # Errors
     /// Another system than Linux on x86-64; when Python, pip, PyPI or a C compiler is missing.
@@ -147,8 +147,8 @@ impl Toolkit {
         Ok(())
     }
 
-    /// Writes the programs that dfdx's build starts: one before nvcc, and one for nvidia-smi, which it asks for the
-    /// card's capability even where it is told.
+    /// Writes the programs that dfdx's build starts in place of nvcc and nvidia-smi. The build asks nvidia-smi for the
+    /// card's capability even if the capability was given.
     fn stand_ins(&self, jobs: usize) -> Result<()> {
         let nvcc = self.cuda().join("bin/nvcc");
         let nvcc = NVCC.replace("NVCC", &nvcc.to_string_lossy()).replace("JOBS", &jobs.max(1).to_string());
@@ -165,8 +165,8 @@ impl Toolkit {
         Ok(())
     }
 
-    /// Compiles the functions that look for NVIDIA's libraries, where cudarc's build looks for the libraries. One
-    /// archive has all of them, the others that cudarc names are empty.
+    /// Compiles the functions that find NVIDIA's libraries at run time, into the folder where cudarc's build looks for
+    /// those libraries. One archive has all functions; the others that cudarc names are empty.
     fn libraries(&self, cudarc: &Path) -> Result<()> {
         let text = forwards(&functions(cudarc)?);
         let (source, folder) = (self.folder.join("forward.c"), self.cuda().join("lib"));
@@ -190,7 +190,7 @@ impl Toolkit {
     }
 }
 
-/// Folders of the sources that a build takes.
+/// Folders of the sources that a build uses.
 struct Sources {
     dfdx: PathBuf,
     cudarc: PathBuf,
@@ -284,7 +284,7 @@ fn count_files(folder: &Path, ending: &str) -> Result<usize> {
     Ok(count)
 }
 
-/// Writes a file unless it has this text already, so that nobody finds it newer than what was made of it.
+/// Writes a file unless it has this text already. Its time then stays older than that of files made from it.
 fn write(path: &Path, text: &str) -> Result<()> {
     if std::fs::read_to_string(path).is_ok_and(|before| before == text) {
         return Ok(());

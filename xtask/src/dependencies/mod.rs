@@ -1,9 +1,8 @@
-//! `cargo xtask dependencies`: what CI holds the dependencies to. Each comes from crates.io, is under licences that
-//! deny.toml allows and not forbidden there, and builds with the Rust version that we declare. cargo-deny tells more
-//! and is not everywhere.
+//! `cargo xtask dependencies`: the rules for dependencies. Each must come from crates.io, be under licences that
+//! deny.toml allows, not be forbidden there, and build with the Rust version that we declare. cargo-deny checks more,
+//! but is not installed everywhere.
 //!
-//! Cargo.lock also has packages that no feature of ours builds. They are not looked at: `cargo tree` tells which are
-//! built.
+//! Cargo.lock also has packages that no feature of ours builds. Only packages that `cargo tree` lists are checked.
 
 mod licence;
 
@@ -20,7 +19,7 @@ use crate::workspace::{cargo, output, root};
 /// Manifests whose dependencies are checked, each with a Cargo.lock of its own.
 const MANIFESTS: [&str; 3] = ["Cargo.toml", "gnr-python/Cargo.toml", "gnr-burn-train/Cargo.toml"];
 
-/// Where a dependency may come from.
+/// The only source from which a dependency may come.
 const SOURCE: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 #[derive(Debug, Deserialize)]
@@ -48,7 +47,7 @@ struct Package {
     version: String,
     license: Option<String>,
     rust_version: Option<String>,
-    /// `None`: a path, so a crate of ours.
+    /// The registry; `None` for a crate of ours, which has a path.
     source: Option<String>,
 }
 
@@ -123,7 +122,7 @@ pub(crate) fn run() -> Result<()> {
             .collect();
         println!("{manifest}: {} dependencies", dependencies.len());
         for package in dependencies {
-            // What nothing of ours reaches has promised nothing.
+            // A package that no crate of ours reaches may need any version of Rust.
             let oldest = promises.get(package.id.as_str()).copied().unwrap_or([u64::MAX; 3]);
             let found = broken(package, oldest, &deny);
             problems.extend(found.map(|what| format!("{manifest}: {what}")));
@@ -152,7 +151,7 @@ fn built(manifest: &str) -> Result<BTreeSet<String>> {
     Ok(of_tree(&tree))
 }
 
-/// `name version` of each line `name vVERSION …`.
+/// The `name version` of each line `name vVERSION …`.
 fn of_tree(tree: &str) -> BTreeSet<String> {
     let package = |line: &str| {
         let (name, rest) = line.split_once(" v")?;
@@ -161,8 +160,8 @@ fn of_tree(tree: &str) -> BTreeSet<String> {
     tree.lines().filter_map(package).collect()
 }
 
-/// The oldest Rust with which each package must build, by its id: the oldest that is promised by a crate of ours which
-/// reaches the package other than through a crate of ours that promises less.
+/// The oldest Rust with which each package must build, by its id: the oldest version that is promised by a crate
+/// of ours which reaches the package. Paths through a crate of ours that needs a newer Rust do not count.
 fn promises(metadata: &Metadata) -> Result<BTreeMap<&str, [u64; 3]>> {
     let mut ours = BTreeMap::new();
     for package in metadata.packages.iter().filter(|package| package.source.is_none()) {
@@ -190,7 +189,7 @@ fn promises(metadata: &Metadata) -> Result<BTreeMap<&str, [u64; 3]>> {
     Ok(promises)
 }
 
-/// `1.89` and `1.89.0` are one version.
+/// Parses a version into three numbers. `1.89` and `1.89.0` are equal.
 fn numbers(version: &str) -> Result<[u64; 3]> {
     let mut parts = [0; 3];
     let words: Vec<&str> = version.split('.').collect();

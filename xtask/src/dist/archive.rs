@@ -8,10 +8,10 @@ use flate2::{Compression, GzBuilder};
 
 /// A file of an archive.
 pub(super) struct Entry {
-    /// With `/` between folders.
+    /// Path in the archive, with `/` between folders.
     pub(super) path: String,
     pub(super) bytes: Vec<u8>,
-    /// Whether it can be started.
+    /// Whether the file is a program.
     pub(super) program: bool,
 }
 

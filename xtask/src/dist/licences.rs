@@ -1,4 +1,4 @@
-//! The licences of everything inside the binary: which crates, under what, and the texts, each once.
+//! The licences of everything inside the binary: the crates, the licences of each, and every text once.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,12 +53,12 @@ struct Kind {
     kind: Option<String>,
 }
 
-/// What is embedded and is no crate.
+/// Licences of embedded parts that are no crates.
 const EMBEDDED: &str = "Rust's standard library is under MIT or Apache-2.0 (https://www.rust-lang.org).\n\
                         The digits are E. Alpaydin's and C. Kaynak's (UCI Machine Learning Repository), CC BY 4.0.\n\
                         The letters of figures are DejaVu Sans (Bitstream Vera licence; see the crate dejavu).\n";
 
-/// What the licence of the GNU C library asks of whoever passes on a program that contains it.
+/// The notice that the GNU C library's licence requires in copies of a program that contains it.
 const GLIBC: &str = "gnr contains the GNU C Library and parts of GCC's runtime library, linked statically.\n\
                      The GNU C Library is free software under the GNU Lesser General Public License, version 2.1 or\n\
                      later; its text is below, its sources are at https://www.gnu.org/software/libc/. All sources of gnr\n\
@@ -66,7 +66,7 @@ const GLIBC: &str = "gnr contains the GNU C Library and parts of GCC's runtime l
                      commit that `gnr --version` tells links the program again. GCC's runtime library is under the GNU\n\
                      General Public License, version 3, with the GCC Runtime Library Exception, version 3.1.\n";
 
-/// The list and the texts.
+/// The list of crates, followed by the texts.
 pub(super) fn of(checkout: &Path, origin: &Origin) -> Result<String> {
     let mut command = cargo(["metadata", "--format-version", "1", "--locked"]);
     command.args(["--filter-platform", &origin.target]).current_dir(checkout);
@@ -95,7 +95,7 @@ pub(super) fn of(checkout: &Path, origin: &Origin) -> Result<String> {
     Ok(list)
 }
 
-/// What is compiled into a package that `is_root`: normal dependencies, and theirs.
+/// The packages compiled into those for which `is_root` holds: normal dependencies, and theirs.
 fn reachable(resolve: &Resolve, is_root: impl Fn(&str) -> bool) -> BTreeSet<&str> {
     let mut found = BTreeSet::new();
     let mut open: Vec<&str> =

@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     verify: bool,
 }
 
-/// What every byte depends on beside the sources.
+/// The inputs that decide every byte of the archive, beside the sources.
 struct Origin {
     commit: String,
     /// Seconds of the commit's date.
@@ -44,7 +44,7 @@ struct Origin {
     linking: Linking,
 }
 
-/// Where the C library comes from, on systems that have a static one.
+/// The linking of the C library, on systems that have a static one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Linking {
     Static,
@@ -64,7 +64,7 @@ impl Origin {
     }
 }
 
-/// Files of the workspace that go along.
+/// Files of the workspace that the archive also contains.
 const DOCUMENTS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
 
 /// Makes the archive.
@@ -85,7 +85,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let out = root.join(&arguments.out);
     let (archive, sum) = make(&root, &origin, &out)?;
-    // Minutes have passed.
+    // The build took minutes, in which the commit or the files may have changed.
     let (now, changed) = (git(&root, &["rev-parse", "--short=12", "HEAD"])?, changes(&root)?);
     if now != origin.commit || !changed.is_empty() {
         bail!(

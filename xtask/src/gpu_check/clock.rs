@@ -10,18 +10,18 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::show;
 
-/// How often a running command is looked at.
+/// Time between two looks at a running command.
 const POLL: Duration = Duration::from_millis(20);
-/// Lines of a failed command's words that are kept.
+/// Number of lines of a failed command's output that are kept.
 const LINES: usize = 40;
 
-/// Until when stages may run.
+/// The end of the time in which stages may run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     end: Option<Instant>,
 }
 
-/// The time was over before the stage began or ended.
+/// Error: the time was over before the stage began or ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Over;
 
@@ -72,7 +72,7 @@ fn read(from: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut from) = from {
-            // What was read before an error is all there is to show.
+            // After an error, the bytes before it are shown.
             let _ = from.read_to_end(&mut bytes);
         }
         String::from_utf8_lossy(&bytes).into_owned()
@@ -83,7 +83,7 @@ fn joined(reader: JoinHandle<String>) -> String {
     reader.join().unwrap_or_default()
 }
 
-/// Ends a child. One that has ended already is none to end.
+/// Ends a child. Errors are ignored, because the child may have ended already.
 pub(super) fn end(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();

@@ -1,4 +1,4 @@
-//! Images a second of real epochs: loading, variation, upload, step, all of what training does.
+//! Images a second of real epochs, with everything that training does: loading, augmentation, upload, step.
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -7,14 +7,14 @@ use super::{clock::Clock, program::Programs};
 use crate::median::median;
 use crate::workspace::root;
 
-/// Where the run lies, relative to the root.
+/// Folder of the run, relative to the root.
 const FOLDER: &str = "target/gpu-check/epoch";
 /// Images in a batch.
 const BATCH: u64 = 64;
-/// The first epoch warms up.
+/// Number of epochs, of which the first warms up.
 const EPOCHS: u64 = 4;
 
-/// What was measured.
+/// The measurement of an epoch.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Epoch {
     /// Recipe keys of the data; empty: the embedded digits.
@@ -24,7 +24,7 @@ pub(super) struct Epoch {
     /// Steps of one epoch.
     steps: u64,
     batch: u64,
-    /// Where the summary says that the run was computed.
+    /// Device of the run, as in its summary.
     device: String,
     precision: String,
 }

@@ -1,7 +1,7 @@
 //! The memory that a program holds on a card, as NVIDIA's driver counts it.
 //!
-//! Both sides keep what they free, so the peak is what the driver shows at the end, and no sample misses it. Other
-//! programs on the card would be counted too; the figure is the growth over what was held before.
+//! Both sides keep memory that they free. The driver therefore shows the peak at the end, and no sample misses it.
+//! Other programs on the card would be counted, too; the figure is the growth over the memory before.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -60,7 +60,7 @@ impl Sampler {
     /// Stops watching. Growth over the start, MB.
     pub(super) fn finish(mut self) -> f64 {
         end(&mut self.child);
-        // A reader that panicked has counted all the same.
+        // The peak counts even if the reader panicked.
         let _ = self.reader.join();
         (self.peak.load(Ordering::Relaxed) - self.before) as f64
     }

@@ -2,10 +2,9 @@
 //!
 //! CUDA cards are LibTorch's, with PyTorch beside; Vulkan devices are burn's, with nothing beside.
 //!
-//! A list of stages, the most telling first. A stage that fails is reported and the others go on; when the time is
-//! over, what is left is reported as not run. The same stages run on LibTorch's CPU (`--device cpu --small`) and on
-//! Mesa's software Vulkan (`--device vulkan --small`), so that nothing of the command is run for the first time on a
-//! card.
+//! The most telling stages come first. A stage that fails is reported, and the others go on. Stages that remain when
+//! the time is over are reported as not run. The stages also run on LibTorch's CPU (`--device cpu --small`) and on
+//! Mesa's software Vulkan (`--device vulkan --small`), so that no part of the command is first run on a card.
 
 mod clock;
 mod epoch;
@@ -72,18 +71,18 @@ fn device(name: &str) -> Result<String, String> {
     }
 }
 
-/// What became of a stage.
+/// The outcome of a stage.
 #[derive(Clone, Debug, Serialize)]
 struct Stage {
     name: String,
     passed: bool,
     seconds: f64,
-    /// Why it failed, in full.
+    /// The full error of a stage that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
-/// All that was found out, as the JSON file has it.
+/// All results, in the form of the JSON file.
 #[derive(Clone, Serialize)]
 struct Report {
     machine: Machine,
@@ -92,7 +91,7 @@ struct Report {
     small: bool,
     /// The version of PyTorch; `None` where nothing was timed beside ours.
     pytorch: Option<String>,
-    /// What `gnr devices --json` said.
+    /// The output of `gnr devices --json`.
     devices: Option<serde_json::Value>,
     nets: Vec<Net>,
     stages: Vec<Stage>,
@@ -102,14 +101,14 @@ struct Report {
     epoch: Option<Epoch>,
 }
 
-/// Runs the stages in turn and keeps what became of each.
+/// Runs the stages in turn and keeps their outcomes.
 struct Runner {
     clock: Clock,
     stages: Vec<Stage>,
 }
 
 impl Runner {
-    /// A stage's result, where it succeeds.
+    /// Runs a stage and returns its result; `None` if it fails.
     fn stage<T>(&mut self, name: impl Into<String>, run: impl FnOnce(&Clock) -> Result<T>) -> Option<T> {
         let (name, started) = (name.into(), Instant::now());
         println!("== {name}");
@@ -192,7 +191,7 @@ fn examine(
         rounds: match (arguments.small, programs.library) {
             (false, _) => 5,
             (true, Library::Torch) => 3,
-            // A software driver takes minutes for one.
+            // A software driver takes minutes for one round.
             (true, Library::Burn) => 1,
         },
         blocks: if arguments.small { 1 } else { 2 },
@@ -223,7 +222,7 @@ fn examine(
     let epoch = runner.stage("an epoch with the loader", |clock| {
         epoch::measure(programs, device, &arguments.precision, &arguments.data, clock)
     });
-    // What compiles for minutes comes last: the time may be over then.
+    // Sides that compile for minutes come last, because the time may be over then.
     for &side in last {
         for net in nets.iter().filter(|net| side != Side::Compiled || net.compiled) {
             let timed = runner
@@ -231,7 +230,7 @@ fn examine(
             timings.extend(timed.into_iter().flatten());
         }
     }
-    // They are promises about LibTorch beside PyTorch.
+    // The targets are promises about LibTorch beside PyTorch.
     let targets = pytorch.iter().flat_map(|_| targets::judge(&nets, &timings, &weights)).collect();
     Report {
         machine: Machine::here(),

@@ -15,7 +15,7 @@ pub(super) struct Net {
     pub(super) classes: usize,
     /// Blocks of a ViT that is cut short; `None` is the architecture's own depth.
     pub(super) depth: Option<usize>,
-    /// Whether `torch.compile` is timed: not where compiling for a CPU takes a quarter of an hour.
+    /// Whether `torch.compile` is timed; false where compiling for a CPU takes a quarter of an hour.
     pub(super) compiled: bool,
 }
 
@@ -43,11 +43,11 @@ impl Net {
         options.extend(depth.iter().flat_map(|depth| ["--depth".into(), depth.to_string()]));
         options
     }
-    /// Whether the layout of images matters to it.
+    /// Whether the layout of images matters to the net.
     pub(super) fn is_convolutional(&self) -> bool {
         self.model.starts_with("resnet")
     }
-    /// In words, as `resnet18, batch 256, 3x32x32, 10 classes`.
+    /// The net in words, as in `resnet18, batch 256, 3x32x32, 10 classes`.
     pub(super) fn described(&self) -> String {
         let Self { model, batch, side, classes, depth, .. } = self;
         let cut = depth.map_or_else(String::new, |depth| format!(", cut to {depth} blocks"));

@@ -1,4 +1,4 @@
-//! What is built and asked: the `gnr` program and the backend's tests, with LibTorch or burn, and Python.
+//! The programs of the check: `gnr` and the backend's tests, with LibTorch or burn, and Python.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,7 +24,7 @@ impl Library {
     pub(super) fn of(device: &str) -> Self {
         if device.starts_with("vulkan") { Self::Burn } else { Self::Torch }
     }
-    /// Its name for `train.backend`.
+    /// Name of the library in `train.backend`.
     pub(super) fn backend(self) -> &'static str {
         match self {
             Self::Torch => "torch",
@@ -81,10 +81,10 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Builds them for this device, `gnr` unless it is given.
+    /// Builds the programs for this device; `gnr` only if it is not given.
     ///
     /// # Errors
-    /// A LibTorch without CUDA for a card; what does not build; a program that is not there.
+    /// A LibTorch without CUDA for a card; a failed build; a missing program.
     pub(super) fn build(library: Library, device: &str, gnr: Option<&Path>) -> Result<Self> {
         if library == Library::Torch {
             let folder = libtorch::folder();
@@ -110,14 +110,14 @@ impl Programs {
         tests.arg("--message-format=json-render-diagnostics");
         Ok(Self { library, gnr, tests: built(finds(library, tests))? })
     }
-    /// `gnr`, which finds the library.
+    /// Makes commands of `gnr` that find the library.
     pub(super) fn gnr(&self) -> impl Fn() -> Command {
         let (path, library) = (self.gnr.clone(), self.library);
         move || finds(library, Command::new(&path))
     }
 }
 
-/// A command that finds the library, where that is a shared one.
+/// Lets a command find the library, if that is a shared one.
 fn finds(library: Library, command: Command) -> Command {
     match library {
         Library::Torch => with_libtorch(command),
@@ -139,7 +139,7 @@ pub(super) fn pytorch(python: &Path, device: &str) -> Result<String> {
     Ok(said.trim().to_owned())
 }
 
-/// What `gnr devices --json` says.
+/// The output of `gnr devices --json`.
 ///
 /// # Errors
 /// When the library does not compute on this device.
@@ -185,7 +185,7 @@ pub(super) fn test(programs: &Programs, device: &str, filters: &[&str], clock: &
     }
 }
 
-/// How many tests passed, of `test result: ok. 12 passed; …`.
+/// Number of tests that passed, from a line `test result: ok. 12 passed; …`.
 fn passed(said: &str) -> Option<usize> {
     let line = said.lines().find(|line| line.starts_with("test result:"))?;
     let before = line.split(" passed").next()?;

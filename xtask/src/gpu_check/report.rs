@@ -28,7 +28,7 @@ pub(super) fn write(folder: &Path, report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// What an error says first.
+/// The first line of an error.
 pub(super) fn first_line(error: &str) -> &str {
     error.lines().next().unwrap_or_default()
 }
@@ -121,7 +121,7 @@ fn steps(report: &Report, net: &Net) -> String {
     text
 }
 
-/// Times where PyTorch computes nothing, and no memory, which nothing tells there.
+/// The table of our times on a device where PyTorch does not compute. Memory is missing, because no program tells it.
 fn ours_alone(report: &Report, net: &Net) -> String {
     let mut text = format!("\n## {}\n\n| | ms a step |\n|---|---|\n", net.described());
     for method in METHODS {

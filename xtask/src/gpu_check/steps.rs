@@ -10,9 +10,9 @@ use super::{clock::Clock, memory::Sampler, nets::Net, program::Library};
 use crate::bench::measure::{Line, lines};
 use crate::workspace::root;
 
-/// What is timed. `hvp` is an exact product with its gradient, from scratch.
+/// The methods that are timed. `hvp` is an exact product with its gradient, from scratch.
 pub(super) const METHODS: [&str; 5] = ["gradient", "hvp", "sam", "gnr_exact", "gnr_fd"];
-/// What is weighed, in a process each: others' memory would be counted too.
+/// The methods whose memory is measured. Each has a process of its own, because memory of others would be counted.
 pub(super) const WEIGHED: [&str; 2] = ["gradient", "gnr_exact"];
 
 /// The library that computes.
@@ -30,7 +30,7 @@ pub(super) enum Side {
 }
 
 impl Side {
-    /// Its name in reports.
+    /// Name of the side in reports.
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Ours => "gnr",
@@ -39,7 +39,7 @@ impl Side {
             Self::Compiled => "torch.compile",
         }
     }
-    /// What `bench_step.py` calls it.
+    /// Name of the side in `bench_step.py`; `None` for ours.
     fn variant(self) -> Option<&'static str> {
         match self {
             Self::Ours => None,
@@ -56,7 +56,7 @@ pub(super) struct Timing {
     pub(super) side: Side,
     pub(super) model: String,
     pub(super) method: String,
-    /// `nchw` or `channels_last`; ours says only the latter.
+    /// `nchw` or `channels_last`; our side only states the latter.
     pub(super) layout: Option<String>,
     pub(super) median_ms: f64,
     pub(super) min_ms: f64,
@@ -72,7 +72,7 @@ pub(super) struct Weight {
     pub(super) mb: f64,
 }
 
-/// How steps are measured.
+/// The settings of measuring steps.
 pub(super) struct Setting<'a, F: Fn() -> Command> {
     pub(super) gnr: F,
     /// The Python with PyTorch, where that is timed, too.
@@ -88,7 +88,7 @@ pub(super) struct Setting<'a, F: Fn() -> Command> {
 }
 
 impl<F: Fn() -> Command> Setting<'_, F> {
-    /// All methods of a net.
+    /// Times all methods of a net.
     ///
     /// # Errors
     /// A program that fails, prints no timing, or is ended by the clock.
@@ -101,7 +101,7 @@ impl<F: Fn() -> Command> Setting<'_, F> {
         let methods = METHODS.join(",");
         let mut commands = vec![self.command(net, side, &methods, self.rounds, layouts)?];
         if side == Side::Ours && net.is_convolutional() && self.library == Library::Torch {
-            // Ours computes in one layout at a time.
+            // A process of ours computes in one layout only.
             commands.push(self.command(net, side, &methods, self.rounds, layouts)?);
             commands[1].arg("--channels-last");
         }
@@ -112,7 +112,7 @@ impl<F: Fn() -> Command> Setting<'_, F> {
         Ok(timings)
     }
 
-    /// The peak memory of a method.
+    /// Measures the peak memory of a method.
     ///
     /// # Errors
     /// As [`time`](Self::time); no driver that counts a card's memory; a system that does not tell a process's.

@@ -1,4 +1,4 @@
-//! What was to be reached, and whether it was.
+//! The promised ratios to PyTorch, and whether they were reached.
 
 use serde::Serialize;
 
@@ -12,13 +12,13 @@ use crate::median::median;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Target {
     pub(super) model: String,
-    /// What is compared with what.
+    /// The two quantities of the ratio, in words.
     pub(super) what: &'static str,
-    /// The largest ratio that meets it.
+    /// The largest ratio that meets the promise.
     pub(super) limit: f64,
     /// The ratio that was measured; `None` where a stage that it needs failed.
     pub(super) ratio: Option<f64>,
-    /// Whether it was met.
+    /// Whether the promise was met.
     pub(super) met: Option<bool>,
 }
 

@@ -44,11 +44,11 @@ pub(crate) enum Kind {
 /// A name in its spellings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Name {
-    /// In recipes: `my-method`, of models `my_net`.
+    /// Name in recipes: `my-method`, for models `my_net`.
     recipe: String,
-    /// Of files and modules: `my_method`.
+    /// Name of files and modules: `my_method`.
     file: String,
-    /// Of types: `MyMethod`.
+    /// Name of types: `MyMethod`.
     kind: String,
 }
 
@@ -71,7 +71,7 @@ impl Name {
         })
     }
 
-    /// A template with the name in its places.
+    /// Fills the name into a template.
     fn fill(&self, template: &str) -> String {
         template
             .replace("{{name}}", &self.recipe)
@@ -80,7 +80,7 @@ impl Name {
     }
 }
 
-/// A line that joins a list: before the first line that is `before`, below the line that begins with `below`.
+/// A line that is added to a list. Its place is before the first line `before` after the line that begins with `below`.
 struct Line {
     path: &'static str,
     below: &'static str,
@@ -88,17 +88,17 @@ struct Line {
     text: &'static str,
 }
 
-/// A kind of part: its file, the lines that name it, and what its author has to fill in.
+/// A kind of part: its file, the lines that name it, and the gaps that its author has to fill.
 struct Part {
     path: &'static str,
     template: &'static str,
     lines: &'static [Line],
     package: &'static str,
-    /// What it becomes, with an article.
+    /// The kind in words, with an article.
     what: &'static str,
     /// Names of the tests that fail while something is missing.
     tests: &'static str,
-    /// What the failing tests ask for.
+    /// The gaps that make tests fail, in words for the author.
     truth: &'static [&'static str],
 }
 
@@ -122,7 +122,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     if !arguments.dry_run {
-        // Sorts the modules and the imports.
+        // Formatting sorts the modules and the imports.
         output(cargo(["fmt", "-p", part.package]))?;
     }
     println!("\nIt compiles, and is {} in name only. What is left to its author:", part.what);

@@ -1,4 +1,4 @@
-//! The kinds of parts: where their files and lines stand, and what their authors have to fill in.
+//! The kinds of parts: the places of their files and lines, and the gaps that their authors have to fill.
 
 use super::{Kind, Line, Part};
 
@@ -206,7 +206,7 @@ pub(super) fn of(kind: Kind) -> &'static Part {
     }
 }
 
-/// The matrix of data sets knows its length: it is that of its lines.
+/// Sets the length in the type of the data sets' matrix to the number of its lines.
 pub(super) fn counted(text: String) -> String {
     const HEAD: &str = "const MATRIX: [(&str, Maker); ";
     let Some((before, after)) = text.split_once(HEAD) else { return text };

@@ -1,4 +1,4 @@
-//! A headless Chromium: what it measures of a page, what its console says, a screenshot.
+//! A headless Chromium, which gives measurements of a page, the lines of its console and a screenshot.
 
 use std::{
     fs,
@@ -12,26 +12,26 @@ use serde::Deserialize;
 use super::Look;
 use crate::workspace::root;
 
-/// Names under which systems install it. `CHROMIUM` in the environment comes first.
+/// Names of the program on various systems. `CHROMIUM` in the environment takes precedence.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
-/// What a page's own script told: CSS pixels.
+/// Measurements by a script in the page. Lengths are in CSS pixels.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(super) struct Measured {
-    /// Of everything on the page.
+    /// Width of the whole page.
     pub(super) width: f64,
-    /// Of what is seen of it.
+    /// Width of the visible part.
     pub(super) window: f64,
     pub(super) height: f64,
-    /// Whether the dark is preferred.
+    /// Whether the browser prefers dark colours.
     pub(super) dark: bool,
-    /// Of all text.
+    /// Number of letters of all text.
     pub(super) letters: usize,
     /// Width, height, number of shapes and size of the smallest letters of each drawing.
     pub(super) figures: Vec<[f64; 4]>,
 }
 
-/// Added to the page that is looked at: it tells what the browser made of it and changes nothing.
+/// A script that is added to the page. It prints measurements to the console and changes nothing.
 const PROBE: &str = "<script>addEventListener('load', () => {
 const root = document.documentElement;
 const figure = svg => {
@@ -70,7 +70,7 @@ impl Browser {
         }
     }
 
-    /// Draws a page and writes a screenshot of all of it. Also gives what the console said.
+    /// Draws a page and writes a screenshot of all of it. Returns measurements and the lines of the console.
     pub(super) fn look(&self, page: &str, look: Look, shot: &Path) -> Result<(Measured, Vec<String>)> {
         let folder = root().join("target/page/browser");
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -79,7 +79,7 @@ impl Browser {
             fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
         };
         write(&probed, &format!("{page}{PROBE}"))?;
-        // A window is at least 500 pixels wide, a frame in it can be narrower. Its height is known after a first look.
+        // A window is at least 500 pixels wide, but a frame in it can be narrower. The first pass measures the height.
         let framed = |height: f64| {
             format!(
                 "<!doctype html><body style=\"margin:0\"><iframe src=\"page.html\" style=\"border:0;display:block;width:{}px;\

@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     figures: usize,
 }
 
-/// How a page is looked at.
+/// The conditions under which a page is drawn.
 #[derive(Clone, Copy, Debug)]
 struct Look {
     name: &'static str,
@@ -42,7 +42,7 @@ const LOOKS: [Look; 3] = [
     Look { name: "dark", width: 1280, dark: true },
 ];
 
-/// Looks at every page in every way.
+/// Draws and checks every page under all conditions.
 ///
 /// # Errors
 /// No browser; a page that is missing, empty, wider than its window, not self-contained, or that the console complains
@@ -85,7 +85,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if problems.is_empty() { Ok(()) } else { bail!("page: {} problem(s)", problems.len()) }
 }
 
-/// What a page would load from elsewhere, or run.
+/// The first part of a page that would load something from elsewhere, or run a script.
 fn outside(page: &str) -> Option<String> {
     let forbidden =
         ["<script", "<link", "<iframe", "<object", "src=\"http", "href=\"http", "url(http", "@import"];

@@ -1,4 +1,4 @@
-//! Whether a screenshot shows anything: ink on a ground, from top to bottom.
+//! Check that a screenshot is not empty: it must have ink on a ground, from top to bottom.
 
 use std::{collections::HashMap, fs::File, io::BufReader, path::Path};
 
@@ -10,13 +10,13 @@ struct Picture {
     pixels: Vec<[u8; 3]>,
 }
 
-/// The picture is cut into so many strips, and none may be empty.
+/// Number of horizontal strips of a picture, none of which may be empty.
 const STRIPS: usize = 6;
 
-/// Parts of the picture that ink covers at least and at most.
+/// Smallest and largest share of the picture that ink may cover.
 const INK: [f64; 2] = [0.005, 0.6];
 
-/// What is wrong with a screenshot.
+/// The faults of a screenshot.
 pub(super) fn problems(path: &Path, dark: bool) -> Result<Vec<String>> {
     let picture = read(path).with_context(|| format!("cannot read the screenshot {}", path.display()))?;
     Ok(picture.problems(dark))
@@ -46,7 +46,7 @@ impl Picture {
             *counts.entry(*pixel).or_default() += 1;
         }
         let ground = counts.iter().max_by_key(|(_, count)| **count).map_or([0; 3], |(colour, _)| *colour);
-        // Ink differs from the ground by more than a line between rows does.
+        // The threshold excludes the faint lines between rows of tables.
         let is_ink = |pixel: &[u8; 3]| pixel.iter().zip(ground).any(|(a, b)| a.abs_diff(b) > 60);
         let ink =
             self.pixels.iter().filter(|pixel| is_ink(pixel)).count() as f64 / self.pixels.len().max(1) as f64;

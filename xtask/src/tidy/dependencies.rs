@@ -1,4 +1,4 @@
-//! Who may know whom: direct edges from `cargo metadata`, transitive ones from `cargo tree`.
+//! Rules on dependencies between crates: direct edges from `cargo metadata`, transitive ones from `cargo tree`.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::Finding;
 use crate::workspace::{cargo, output};
 
-/// The crates and what of ours each may use, bottom first. Everything not listed is forbidden.
+/// The crates, bottom first, with the crates of ours that each may use. Everything not listed is forbidden.
 const LAYERS: &[(&str, &[&str])] = &[
     ("gnr-book", &[]),
     ("gnr-core", &[]),
@@ -130,8 +130,8 @@ struct Dependency {
     kind: Option<String>,
 }
 
-/// Manifests of ours that the workspace leaves out, because they need what not everybody has or cannot share its
-/// Cargo.lock.
+/// Manifests of ours outside the workspace. Their crates need software that not everybody has, or cannot share the
+/// workspace's Cargo.lock.
 const OUTSIDE: [&str; 2] = ["gnr-python/Cargo.toml", "gnr-burn-train/Cargo.toml"];
 
 /// The packages of the workspace.

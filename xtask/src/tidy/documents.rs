@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::Finding;
 
-/// ARCHITECTURE.md holds lasting facts; more lines than this are details.
+/// Largest number of lines of ARCHITECTURE.md, which holds lasting facts, not details.
 const MAP_LINES: usize = 240;
 
 const REQUIRED: [&str; 6] =

@@ -12,10 +12,10 @@ const NOT_THE_ITEM: [&str; 6] = ["The same", "As above", "It", "Those", "They", 
 /// Longest line of a comment, in characters.
 const COLUMNS: usize = 120;
 
-/// Fewer words than this say nothing about an item.
+/// Smallest number of words of a doc comment. Fewer say nothing about an item.
 const LEAST_WORDS: usize = 3;
 
-/// All rules of this file, for a Rust file. A file that is not Rust is told elsewhere.
+/// Checks a Rust file by all rules of this module. A file that is not Rust is reported elsewhere.
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     let Ok(tokens) = text.parse::<TokenStream>() else { return Vec::new() };
     let mut found = Lines::default();
@@ -85,7 +85,7 @@ fn doc_comments<'t>(lines: &[&'t str], doc: &BTreeSet<usize>) -> Vec<DocComment<
     comments
 }
 
-/// The first words of a comment and of each of its sections: their subject is the item.
+/// Checks the first words of a comment and of each of its sections, whose subject must be the item.
 fn first_words(path: &str, comment: &DocComment<'_>) -> Vec<Finding> {
     let mut begins = true;
     let mut findings = Vec::new();
@@ -103,7 +103,7 @@ fn first_words(path: &str, comment: &DocComment<'_>) -> Vec<Finding> {
     findings
 }
 
-/// A doc comment of one or two words repeats the item's name at best.
+/// Finds a doc comment of one or two words, which repeats the item's name at best.
 fn too_short(path: &str, comment: &DocComment<'_>) -> Option<Finding> {
     let words = comment.text.iter().flat_map(|line| line.split_whitespace()).count();
     (words < LEAST_WORDS).then(|| {
@@ -113,7 +113,7 @@ fn too_short(path: &str, comment: &DocComment<'_>) -> Option<Finding> {
     })
 }
 
-/// Lines that are comments and too long. Rows of tables and addresses cannot be broken.
+/// Finds comment lines that are too long. Rows of tables and addresses are exempt, because they cannot be broken.
 fn long_lines(path: &str, text: &str, literal: &BTreeSet<usize>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {

@@ -1,5 +1,4 @@
-//! Structural rules of the workspace, checked: what ARCHITECTURE.md promises in words fails here when it stops being
-//! true.
+//! Checks of the workspace's structural rules. A promise of ARCHITECTURE.md that stops being true fails here.
 //!
 //! Each rule is a function from text to findings, so that a test can show it bad input and see it fail.
 
@@ -54,7 +53,7 @@ impl fmt::Display for Finding {
 
 /// A text file of the workspace.
 struct File {
-    /// Relative to the root, `/` between folders.
+    /// Path relative to the root, with `/` between folders.
     path: String,
     text: String,
 }

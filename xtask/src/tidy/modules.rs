@@ -1,4 +1,4 @@
-//! Every Rust file is compiled: a file that no `mod` names is checked by nobody.
+//! The rule that every Rust file is compiled. A file that no `mod` names is not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,8 +6,8 @@ use proc_macro2::{TokenStream, TokenTree};
 
 use super::Finding;
 
-/// The rule, for the paths and texts of all Rust files. Crates keep the places that Cargo knows by itself: no
-/// `#[path]`, no target elsewhere.
+/// Checks the rule on the paths and texts of all Rust files. Files must lie where Cargo finds them by itself: without
+/// `#[path]` and without targets elsewhere.
 pub(super) fn check<'f>(files: impl Iterator<Item = (&'f str, &'f str)>) -> Vec<Finding> {
     let named: BTreeMap<&str, BTreeSet<String>> =
         files.map(|(path, text)| (path, text.parse().map(modules).unwrap_or_default())).collect();
@@ -18,7 +18,7 @@ pub(super) fn check<'f>(files: impl Iterator<Item = (&'f str, &'f str)>) -> Vec<
     orphans.map(|path| Finding::error(*path, "no `mod` names it: it is not compiled")).collect()
 }
 
-/// Whether Cargo compiles it by itself.
+/// Whether Cargo compiles the file by itself.
 fn is_root(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     matches!(

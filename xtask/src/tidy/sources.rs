@@ -4,7 +4,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use super::Finding;
 
-/// A file longer than this probably holds two ideas.
+/// Largest number of lines of a file. A longer one probably holds two ideas.
 const LONG: usize = 600;
 
 /// The only places where `unsafe` may stand: the kernels, the file that loads LibTorch's CUDA library, and the library
@@ -12,7 +12,7 @@ const LONG: usize = 600;
 const UNSAFE: [&str; 3] =
     ["gnr-kernels/src/", "gnr-torch/src/cuda.rs", "gnr-dfdx/examples/counting_driver.rs"];
 
-/// How far above an `unsafe` its `SAFETY:` paragraph may begin.
+/// Largest number of lines from a `SAFETY:` paragraph to its `unsafe`.
 const SAFETY_REACH: usize = 12;
 
 /// Macros that mark unfinished work.
@@ -59,7 +59,8 @@ fn walk(path: &str, lines: &[&str], tokens: TokenStream, findings: &mut Vec<Find
     }
 }
 
-/// An ignored test says what it needs beyond the repository: the runner prints that, and CI has it and runs the test.
+/// Checks that an ignored test says what it needs beyond the repository. The runner prints this reason. CI meets the
+/// need and runs the test.
 fn ignored(at: String, attribute: TokenStream) -> Option<Finding> {
     let mut tokens = attribute.into_iter();
     let first = matches!(tokens.next(), Some(TokenTree::Ident(word)) if word == "ignore");
@@ -81,7 +82,7 @@ fn unsafe_code(path: &str, at: String, line: usize, lines: &[&str]) -> Option<Fi
         return Some(Finding::error(at, format!("`unsafe` outside {}", UNSAFE.join(" and "))));
     }
     let above = lines.get(line.saturating_sub(SAFETY_REACH + 1)..line).unwrap_or_default();
-    // A file of one-line intrinsics says it once, at its head.
+    // A file of one-line intrinsics has one paragraph for all, at its head.
     let covered = lines.iter().take(line).any(|text| text.contains("// SAFETY of every block in this file:"));
     let explained = covered || above.iter().any(|text| text.contains("SAFETY:") || text.contains("# Safety"));
     (!explained).then(|| Finding::error(at, "`unsafe` without a `// SAFETY:` paragraph just above it"))

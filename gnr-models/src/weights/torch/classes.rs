@@ -1,15 +1,15 @@
-//! Classes that a checkpoint may name: which are plain data, and which calls stand for an object of another class.
+//! Classes that a checkpoint may name: plain data, and calls that stand for an object of another class.
 
 use super::tensor;
 use gnr_pickle::{Id, Object, Pickle};
 
-/// TorchScript's lists of one kind, and its notes about types: a call with the plain value.
+/// Module of TorchScript's typed lists and type annotations: calls whose argument is the plain value.
 const SCRIPTED: &str = "torch.jit._pickle.";
 
-/// What `torch.compile` gives: a call with the module and how it was compiled.
+/// The class of a module from `torch.compile`: a call with the module and how it was compiled.
 pub(super) const COMPILED: &str = "torch._dynamo.eval_frame.OptimizedModule";
 
-/// Classes of plain data: nobody asks what became of them.
+/// Whether a class is plain data, which reports do not list.
 pub(super) fn is_plain(class: &str) -> bool {
     const BUILTIN: [&str; 17] = [
         "dict",
@@ -45,12 +45,12 @@ pub(super) fn is_plain(class: &str) -> bool {
     }
 }
 
-/// The class of an object, and the plain value that it was made of, where the call is one that tells.
+/// The class of an object, and the plain value that it was made of, if the call has it.
 pub(super) fn class(pickle: &Pickle<'_>, object: &Object) -> (String, Option<Id>) {
     let class = tensor::class(pickle, object.callable);
     let arguments = pickle.items(object.arguments).unwrap_or_default();
     match (class.as_str(), arguments) {
-        // Protocols 0 and 1: class, the plain class it derives from, that one's value.
+        // Arguments in protocols 0 and 1: the class, the plain class that it derives from, and the plain value.
         ("copy_reg._reconstructor" | "copyreg._reconstructor", &[class, _base, value]) => {
             (tensor::class(pickle, class), Some(value))
         }
@@ -58,11 +58,11 @@ pub(super) fn class(pickle: &Pickle<'_>, object: &Object) -> (String, Option<Id>
         (function, _) if function.starts_with("numpy.") && function.ends_with("._frombuffer") => {
             ("numpy.ndarray".to_owned(), None)
         }
-        // numpy's way to make an array, and what it is.
+        // numpy makes an array by this call, whose first argument is the class.
         (_, &[array, ..]) if class.ends_with("multiarray._reconstruct") => {
             (tensor::class(pickle, array), None)
         }
-        // A member of an enumeration, a method.
+        // The call gets a member of an enumeration, or a method.
         ("builtins.getattr" | "__builtin__.getattr", &[owner, ..]) => (tensor::class(pickle, owner), None),
         ("collections.OrderedDict" | "collections.Counter" | "collections.deque", &[value, ..]) => {
             (class, Some(value))

@@ -1,5 +1,5 @@
-//! `torch.save` before PyTorch 1.6: a row of pickles, then the storages one after the other. And pickles of other
-//! programs.
+//! `torch.save` before PyTorch 1.6: a row of pickles, then the storages one after the other. Pickles of other programs
+//! are read here, too.
 
 use std::collections::HashMap;
 
@@ -18,30 +18,30 @@ const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0
 const MAGIC_LINE: &[u8] = b"L119547037146038801333356L\n.";
 /// The only version of the format.
 const VERSION: i64 = 1001;
-/// Bytes that are read at first: the pickles of most checkpoints are shorter, their storages are not.
+/// Number of bytes that are read at first. Most checkpoints have shorter pickles; their storages are longer.
 const WINDOW: u64 = 1 << 20;
 
-/// What the pickles of a file say, without its numbers.
+/// The contents of a file's pickles, without the numbers.
 struct Contents {
     format: Format,
     found: walk::Found,
     /// Bytes of an element and number of elements of each storage.
     storages: HashMap<String, (u64, u64)>,
-    /// Their keys in the order of their bytes.
+    /// Keys of the storages, in the order of their bytes in the file.
     order: Vec<String>,
-    /// Where the storages start.
+    /// Offset at which the storages start.
     end: u64,
 }
 
-/// Why pickles are no checkpoint.
+/// The reasons why pickles are no checkpoint.
 enum Failure {
     Malformed(Malformed),
     /// The first bytes are no pickle at all.
     NoPickle(Malformed),
     Damaged(String),
-    /// A format that no PyTorch wrote so far.
+    /// The version of the format is none that PyTorch has written.
     Version(i64),
-    /// Protocol 0, which has storages as texts that PyTorch cannot read either.
+    /// The pickle has protocol 0, which writes references to storages as text. PyTorch cannot read them either.
     Textual,
     TooLarge,
 }
@@ -58,14 +58,14 @@ impl From<Exhausted> for Failure {
     }
 }
 
-/// Opens a file that is a pickle or begins with pickles. `None`: it is none.
+/// Opens a file that is a pickle or begins with pickles; `None` for other files.
 pub(in crate::weights) fn open(
     name: &str,
     data: &Data,
     budget: &mut Budget,
 ) -> Result<Option<Checkpoint>, WeightsError> {
     let file = || name.to_owned();
-    // Behind two bytes of protocol, and a frame of nine since protocol 4.
+    // The magic number follows two bytes of protocol, and since protocol 4 also a frame of nine bytes.
     let head = data.head(32).map_err(|source| WeightsError::Io { file: file(), source })?;
     let magic = head.windows(MAGIC.len()).any(|window| window == MAGIC) || head.starts_with(MAGIC_LINE);
     let format = if magic { "PyTorch" } else { "pickle" };
@@ -150,7 +150,7 @@ fn contents(bytes: &[u8], budget: &mut Budget) -> Result<Contents, Failure> {
         at += pickle.end;
         Ok::<_, Malformed>(pickle)
     };
-    // Protocol 2 and later say so in two bytes; earlier ones look like anything.
+    // Pickles of protocol 2 and later start with two bytes that say so; earlier ones may start with anything.
     let says_so = matches!(bytes, [0x80, 0..=5, ..]);
     let first = next(budget).map_err(|malformed| match says_so {
         true => Failure::Malformed(malformed),
@@ -160,7 +160,7 @@ fn contents(bytes: &[u8], budget: &mut Budget) -> Result<Contents, Failure> {
     if !magic && !bytes.starts_with(MAGIC_LINE) {
         let found = walk::walk(&first, false, "", budget)?;
         if !says_so && found.tensors.is_empty() && found.foreign.is_empty() && is_scalar(&first) {
-            // A letter and a full stop are a pickle, too.
+            // Without this check, a letter and a full stop would count as a pickle.
             let problem = Problem::Invalid("a single value".into());
             return Err(Failure::NoPickle(Malformed { offset: 0, problem }));
         }
@@ -179,7 +179,7 @@ fn contents(bytes: &[u8], budget: &mut Budget) -> Result<Contents, Failure> {
         View::Int(other) => return Err(Failure::Version(other)),
         _ => return Err(Failure::Damaged("it has no version of the format".into())),
     }
-    // Byte order and sizes of the machine; storages are little-endian on all of them.
+    // This pickle has byte order and sizes of the machine. Storages are little-endian on all machines.
     next(budget)?;
     let objects = next(budget)?;
     let found = walk::walk(&objects, false, "", budget)?;

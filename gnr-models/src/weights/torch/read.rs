@@ -1,4 +1,4 @@
-//! The numbers of a checkpoint's tensors: where their storages are, and views of them as rows.
+//! Reading of the numbers of a checkpoint's tensors: places of the storages, and views of storages as rows.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,14 +14,14 @@ use crate::weights::{
     zip::{Archive, Entry, ZipError},
 };
 
-/// What holds the storages of a checkpoint.
+/// The places of a checkpoint's storages.
 pub(in crate::weights) enum Container {
     /// Members of an archive.
     Zip {
         archive: Archive,
-        /// What stands before the keys.
+        /// The folder of the members, which precedes the keys.
         folder: Vec<u8>,
-        /// Whether the bytes of each number are in the other order.
+        /// Whether numbers are big-endian.
         big_endian: bool,
         /// Members whose checksum was compared.
         verified: Mutex<HashSet<Entry>>,
@@ -33,13 +33,13 @@ pub(in crate::weights) enum Container {
 /// A PyTorch checkpoint: tensors by name, none of them read.
 pub(in crate::weights) struct Checkpoint {
     pub(in crate::weights) format: Format,
-    /// In the order of their names.
+    /// Names and descriptions, sorted by name.
     pub(in crate::weights) tensors: Vec<(String, Tensor)>,
     pub(in crate::weights) foreign: Vec<String>,
     container: Container,
 }
 
-/// Why a tensor's numbers cannot be read.
+/// The reasons why a tensor's numbers cannot be read.
 enum Failure {
     Io(io::Error),
     Storage(String),
@@ -51,14 +51,14 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Bytes that a tensor may have beyond the file's length: a small one that repeats a number is no attack.
+/// Bytes by which a tensor may exceed the file. A small tensor may repeat a number (stride 0) without being an attack.
 const ROOM: u64 = 1 << 16;
 
 impl Checkpoint {
     pub(super) fn new(format: Format, found: Found, container: Container) -> Self {
         let Found { mut tensors, mut foreign } = found;
         tensors.sort_unstable_by(|(a, _), (b, _)| natural(a, b));
-        // `{"a.b": …}` beside `{"a": {"b": …}}`: nobody could say which one is meant.
+        // `{"a.b": …}` beside `{"a": {"b": …}}` gives two tensors one name, so neither is read.
         let mut twice: Vec<String> = (tensors.windows(2))
             .filter(|pair| pair[0].0 == pair[1].0)
             .map(|pair| pair[0].0.clone())
@@ -93,7 +93,7 @@ impl Checkpoint {
     ) -> Result<Vec<u8>, WeightsError> {
         let (file, name) = (file.to_owned(), name.to_owned());
         let size = tensor.dtype.bitsize() as u64 / 8;
-        // A view with stride 0 may claim any size.
+        // Stride 0 would allow a view of any size.
         let claimed = tensor.len() * size;
         if claimed > data.len() + ROOM {
             return Err(WeightsError::TooLarge { file, tensor: name, claimed, length: data.len() });
@@ -117,7 +117,7 @@ impl Checkpoint {
                 "its storage `{key}` has {length} bytes, expected {expected}"
             )));
         }
-        // That this lies within the storage was checked when the tensor was found.
+        // `tensor::check` has made sure that the view lies within the storage.
         let first = tensor.storage.part.0 * tensor.storage.kind.size() + tensor.offset * size as u64;
         let bytes = data.read(start + first, tensor.extent() * size as u64)?;
         let mut numbers = match tensor.is_contiguous() {
@@ -134,7 +134,7 @@ impl Checkpoint {
         Ok(numbers)
     }
 
-    /// Where a storage is in the file, and its length in bytes.
+    /// Offset of a storage in the file, and its length in bytes.
     fn place(&self, data: &Data, storage: &Storage) -> Result<(u64, u64), Failure> {
         let missing = || Failure::Storage(format!("its storage `{}` is not in the file", storage.key));
         match &self.container {
@@ -155,7 +155,7 @@ impl Checkpoint {
     }
 }
 
-/// The elements of a view in row-major order; `bytes` start at its first element.
+/// Copies the elements of a view in row-major order; `bytes` start at its first element.
 fn gather(bytes: &[u8], tensor: &Tensor, size: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(tensor.len() as usize * size);
     let mut index = vec![0usize; tensor.shape.len()];
@@ -178,7 +178,7 @@ fn gather(bytes: &[u8], tensor: &Tensor, size: usize) -> Vec<u8> {
     }
 }
 
-/// Turns the sign of floating-point numbers.
+/// Flips the sign of floating-point numbers.
 fn negate(bytes: &mut [u8], dtype: safetensors::Dtype) -> Result<(), Failure> {
     use safetensors::Dtype;
     let size = match dtype {

@@ -1,17 +1,17 @@
-//! Storages of PyTorch: the runs of numbers that tensors are views of, by what a pickle calls them.
+//! Storages of PyTorch, which are the runs of numbers behind tensors, as a pickle describes them.
 
 use safetensors::Dtype;
 
 use gnr_pickle::{Id, Pickle, View};
 
-/// What the numbers of a storage are.
+/// The kind of the numbers of a storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Numbers of this format.
     Numbers(Dtype),
-    /// Bytes, whose tensors say what they are.
+    /// Bytes, whose format the tensors state.
     Untyped,
-    /// Numbers that no weight is made of, of this many bytes each.
+    /// Numbers that no weight is made of, with their size in bytes.
     Other(&'static str, u64),
 }
 
@@ -48,7 +48,7 @@ impl Kind {
         })
     }
 
-    /// A number format by the name that PyTorch has for it.
+    /// The number format that PyTorch calls `name`.
     pub(super) fn of_dtype(name: &str) -> Option<Self> {
         Some(Self::Numbers(match name {
             "float64" | "double" => Dtype::F64,
@@ -78,15 +78,15 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Storage {
     pub(super) kind: Kind,
-    /// Its name in the file.
+    /// Name of the storage in the file.
     pub(super) key: String,
-    /// Elements of the whole storage.
+    /// Number of elements of the whole storage.
     pub(super) length: u64,
-    /// Elements of the part that is meant, for files of PyTorch before 0.4 that keep views of storages.
+    /// First element and number of elements of the part that is used. Before PyTorch 0.4, files have views of storages.
     pub(super) part: (u64, u64),
 }
 
-/// What a persistent id stands for.
+/// The meaning of a persistent id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reference {
     Storage(Storage),
@@ -97,7 +97,7 @@ pub(super) enum Reference {
 }
 
 impl Reference {
-    /// `(storage, class, key, device, length)`, with a view in legacy files; `(module, class, file, source)`.
+    /// Reads `(storage, class, key, device, length)`, with a view in legacy files, or `(module, class, file, source)`.
     pub(super) fn read(pickle: &Pickle<'_>, id: Id) -> Self {
         let unknown = |what: &str| Self::Unknown(what.to_owned());
         let Some(fields) = pickle.items(id) else {

@@ -1,4 +1,4 @@
-//! Tensors of a PyTorch pickle: the calls that rebuild them, read as descriptions.
+//! Tensors of a PyTorch pickle. The calls that rebuild them are read as descriptions.
 
 use gnr_pickle::{Global, Id, Object, Pickle, View};
 use safetensors::Dtype;
@@ -12,7 +12,7 @@ pub(in crate::weights) struct Tensor {
     pub(super) storage: Storage,
     pub(super) dtype: Dtype,
     pub(super) shape: Vec<usize>,
-    /// Elements from one index of an axis to the next.
+    /// Number of elements from one index of an axis to the next.
     pub(super) strides: Vec<u64>,
     /// Index of the first element.
     pub(super) offset: u64,
@@ -36,7 +36,7 @@ impl Tensor {
         })
     }
 
-    /// Elements from the first to the last in memory, both included.
+    /// Number of elements from the first to the last in memory, both included.
     pub(super) fn extent(&self) -> u64 {
         if self.len() == 0 {
             return 0;
@@ -50,18 +50,18 @@ impl Tensor {
     }
 }
 
-/// What a call makes.
+/// The result of a call.
 pub(super) enum Made {
-    /// A tensor that can be read, or why it cannot.
+    /// A tensor, or the reason why it cannot be read.
     Tensor(Result<Tensor, String>),
     /// An object that is no tensor.
     Other,
 }
 
-/// Calls inside calls, at most: a parameter of a subclass of a tensor is three.
+/// Largest depth of calls within calls. A parameter of a subclass of a tensor takes three.
 const DEPTH: usize = 8;
 
-/// The dotted name of a class or function; of a class that a file carries the source of, too.
+/// The dotted name of a class or function, also of a class whose source code is in the file.
 pub(super) fn class(pickle: &Pickle<'_>, callable: Id) -> String {
     match (global(pickle, callable), pickle.view(callable)) {
         (Some(global), _) => global.to_string(),
@@ -70,7 +70,7 @@ pub(super) fn class(pickle: &Pickle<'_>, callable: Id) -> String {
     }
 }
 
-/// The global that a class or function is, or comes from.
+/// The global that a class or function is, or from which it comes.
 pub(super) fn global<'p>(pickle: &'p Pickle<'_>, callable: Id) -> Option<Global<'p>> {
     let mut callable = callable;
     for _ in 0..DEPTH {
@@ -80,7 +80,8 @@ pub(super) fn global<'p>(pickle: &'p Pickle<'_>, callable: Id) -> Option<Global<
                 Reference::Class(class) => class,
                 _ => return None,
             },
-            // The result of a call was called. Of a method and of a bound function, who has it; of others, who made it.
+            // The callable is itself the result of a call. A method counts as its owner, a bound function as the
+            // function, any other result as the callable that made it.
             View::Object(object) => {
                 let maker = match pickle.view(object.callable) {
                     View::Global(maker) => Some(maker),
@@ -99,7 +100,7 @@ pub(super) fn global<'p>(pickle: &'p Pickle<'_>, callable: Id) -> Option<Global<
     None
 }
 
-/// What a call makes, if it is one of PyTorch's for tensors.
+/// The tensor that a call makes, if it is one of PyTorch's calls for tensors.
 pub(super) fn made(pickle: &Pickle<'_>, object: &Object) -> Made {
     made_within(pickle, object, DEPTH)
 }
@@ -123,7 +124,7 @@ fn made_within(pickle: &Pickle<'_>, object: &Object, depth: usize) -> Made {
                 View::Global(class) => class.to_string(),
                 _ => "(none)".to_owned(),
             };
-            // Their numbers are the storage's; another subclass may show others.
+            // Tensors of these classes show the numbers of the storage; another subclass may show others.
             let plain = matches!(
                 &*as_class,
                 "torch.Tensor"
@@ -140,7 +141,7 @@ fn made_within(pickle: &Pickle<'_>, object: &Object, depth: usize) -> Made {
                 _ => made_within(pickle, &call, depth - 1),
             }
         }
-        // PyTorch moves these numbers to their device, of the same format or another.
+        // PyTorch moves the numbers to their device and may change the format; a changed format is refused.
         ("_rebuild_device_tensor_from_cpu_tensor", &[tensor, dtype, ..]) => {
             match (inner(tensor), pickle.view(dtype)) {
                 (Made::Tensor(Ok(tensor)), View::Global(dtype))
@@ -184,7 +185,7 @@ fn made_within(pickle: &Pickle<'_>, object: &Object, depth: usize) -> Made {
     }
 }
 
-/// Storage, offset, shape and strides as PyTorch would check them.
+/// Makes the view of a storage, with the checks of PyTorch.
 fn view(
     pickle: &Pickle<'_>,
     [storage, offset, shape, strides]: [Id; 4],
@@ -197,7 +198,7 @@ fn view(
             Reference::Class(_) => return Err("a tensor without a storage".into()),
             Reference::Unknown(reason) => return Err(format!("a tensor of {reason}")),
         },
-        // pickle.dump of a tensor puts a whole file of PyTorch into the pickle.
+        // `pickle.dump` of a tensor puts a whole PyTorch file into the pickle.
         View::Object(object) => {
             let class = class(pickle, object.callable);
             return Err(format!("a tensor of pickle.dump ({class}); write it with torch.save"));
@@ -239,13 +240,13 @@ fn view(
     Ok(tensor)
 }
 
-/// Refuses what leads outside the storage or beyond 64 bits.
+/// Refuses a view that leads outside the storage, or whose numbers do not fit 64 bits.
 fn check(tensor: &Tensor) -> Result<(), String> {
     let Tensor { storage, shape, strides, offset, .. } = tensor;
     let size = tensor.dtype.bitsize() as u64 / 8;
     let overflow =
         || format!("a tensor of shape {shape:?} and strides {strides:?}, more than 64 bits can count");
-    // Axes are multiplied without the empty ones, so that nothing overflows on the way.
+    // Empty axes are left out of the product, because the other axes must not overflow either.
     (shape.iter().filter(|&&axis| axis > 0))
         .try_fold(size, |product, &axis| product.checked_mul(axis as u64))
         .filter(|&bytes| i64::try_from(bytes).is_ok())
@@ -289,7 +290,7 @@ fn dimensions(pickle: &Pickle<'_>, id: Id) -> Option<Vec<i64>> {
     items.iter().map(number).collect()
 }
 
-/// The bits of a tensor that its storage does not show.
+/// Whether `metadata` says that the numbers have the other sign. Other properties are errors.
 fn negated(pickle: &Pickle<'_>, metadata: Id) -> Result<bool, String> {
     let pairs = match pickle.view(metadata) {
         View::Other => return Ok(false),

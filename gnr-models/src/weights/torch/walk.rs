@@ -1,7 +1,7 @@
-//! From a pickle's objects to named tensors, and to the list of what was not read.
+//! Search of a pickle's objects for named tensors, with a list of the objects that were not read.
 //!
-//! Dictionaries, lists and tuples are walked; their subclasses too, for what they hold. A module (`torch.save(model)`)
-//! is read as its `state_dict()` would name its tensors. Any other object is listed by its path and class.
+//! Dictionaries, lists, tuples and their subclasses are walked. A module (`torch.save(model)`) is read as its
+//! `state_dict()` would name its tensors. Any other object is listed by its path and class.
 
 use std::{borrow::Cow, collections::HashSet};
 
@@ -12,22 +12,22 @@ use super::{
     tensor::{self, Made, Tensor},
 };
 
-/// Tensors by name, and `path: class` of what is neither tensor nor plain data.
+/// Tensors by name, and `path: class` of objects that are neither tensor nor plain data.
 #[derive(Debug, Default)]
 pub(in crate::weights) struct Found {
     pub(in crate::weights) tensors: Vec<(String, Tensor)>,
     pub(in crate::weights) foreign: Vec<String>,
 }
 
-/// Containers within containers, at most.
+/// Largest depth of containers within containers.
 const DEPTH: usize = 128;
-/// What a tensor costs beside its description: its entry in the list of the file, and the allocator's own needs.
+/// Memory of a tensor beside its description, in bytes: its entry in the file's list, and the allocator's own needs.
 const TENSOR: usize = 120;
-/// What an object that is only listed costs beside its line.
+/// Memory of a listed object beside its line, in bytes.
 const LINE: usize = 32;
 
-/// Reads a pickle. `scripted` says that it is TorchScript's, whose objects keep their tensors as attributes; `root`
-/// stands before every name.
+/// Searches a pickle. With `scripted` (TorchScript), objects keep their tensors as attributes; `root` precedes every
+/// name.
 pub(in crate::weights) fn walk(
     pickle: &Pickle<'_>,
     scripted: bool,
@@ -35,7 +35,8 @@ pub(in crate::weights) fn walk(
     budget: &mut Budget,
 ) -> Result<Found, Exhausted> {
     let mut found = Found::default();
-    // Attributes of arbitrary objects are read only where there is nothing else: an optimiser has the weights, too.
+    // Attributes of arbitrary objects are read only if nothing else has tensors: an optimiser also refers to the
+    // weights.
     for attributes in [false, true] {
         let mut walk = Walk {
             pickle,
@@ -74,16 +75,16 @@ struct Walk<'w, 'p, 'b> {
     scripted: bool,
     attributes: bool,
     found: Found,
-    /// Containers that the value is in: one that holds itself is entered once.
+    /// Containers around the value. A container that holds itself is entered once.
     path: Vec<Id>,
     name: String,
     unlisted: usize,
-    /// Modules that the value is in.
+    /// Number of modules around the value.
     modules: usize,
     budget: &'b mut Budget,
 }
 
-/// Of equal keys the last one counts: whether one of the same comes later, for each.
+/// Whether a later key equals this one, for each key. The last of equal keys counts.
 fn shadowed(keys: &[(bool, Cow<'_, str>)]) -> Vec<bool> {
     let mut order: Vec<u32> = (0..keys.len() as u32).collect();
     let key = |index: &u32| keys.get(*index as usize);
@@ -97,7 +98,7 @@ fn shadowed(keys: &[(bool, Cow<'_, str>)]) -> Vec<bool> {
 
 impl<'p> Walk<'_, 'p, '_> {
     fn value(&mut self, id: Id) -> Result<(), Exhausted> {
-        // A step: containers that share their parts may have more paths than the file has bytes.
+        // Each step costs: containers that share their parts may have more paths than the file has bytes.
         self.budget.take(8)?;
         match self.pickle.view(id) {
             View::Other | View::Bool(_) | View::Int(_) | View::Long(_) | View::Text(_) | View::Bytes(_) => {
@@ -140,14 +141,14 @@ impl<'p> Walk<'_, 'p, '_> {
         done
     }
 
-    /// Runs `walk` with `part` after the name.
+    /// Runs `walk` with `part` appended to the name.
     fn named(
         &mut self,
         part: &str,
         walk: impl FnOnce(&mut Self) -> Result<(), Exhausted>,
     ) -> Result<(), Exhausted> {
         let length = self.name.len();
-        // Copied for every tensor beneath, but read for every value.
+        // This is the cost of appending. `tensor` and `list` take the cost of copies.
         self.budget.take(part.len() / 4)?;
         if !self.name.is_empty() {
             self.name.push('.');
@@ -179,9 +180,9 @@ impl<'p> Walk<'_, 'p, '_> {
     fn pairs(&mut self, pairs: &[(Id, Id)]) -> Result<(), Exhausted> {
         let lengths: usize =
             pairs.iter().filter_map(|&(key, _)| self.pickle.text(key)).map(|text| text.len()).sum();
-        // For the time it takes: the same dictionary may be met at many places.
+        // The budget bounds the time, because the same dictionary may be met at many places.
         self.budget.take(pairs.len() + lengths / 8)?;
-        // A key as text, with what it needs of its own, its place in the order and a mark.
+        // Memory of each key: its text with an allocation of its own, its place in the order, and a mark.
         let cost = pairs.len() * (size_of::<(bool, Cow<'_, str>)>() + 16 + 5) + lengths;
         self.budget.take(cost)?;
         // The number 1 and the text "1" are two keys.
@@ -189,7 +190,7 @@ impl<'p> Walk<'_, 'p, '_> {
             View::Text(text) => (true, text.decode()),
             View::Int(number) => (false, number.to_string().into()),
             View::Bool(value) => (false, if value { "True" } else { "False" }.into()),
-            // A tuple, `None`, a tensor: such keys are no names.
+            // Other keys, such as a tuple, `None` or a tensor, are no names.
             _ => (false, format!("#{index}").into()),
         };
         let keys: Vec<(bool, Cow<'p, str>)> = pairs.iter().enumerate().map(key).collect();
@@ -221,13 +222,13 @@ impl<'p> Walk<'_, 'p, '_> {
             return self.pairs(attributes);
         }
         if let (classes::COMPILED, Some(module)) = (class.as_str(), given) {
-            // As its `state_dict()` names it.
+            // `state_dict()` gives this name, too.
             return self.named("_orig_mod", |walk| walk.value(module));
         }
         let (tensors, lines) = (self.found.tensors.len(), self.found.foreign.len());
         match given.map(|given| self.pickle.view(given)) {
             Some(View::Pairs(pairs)) => self.pairs(pairs)?,
-            // Python 2 gives an ordered dictionary a list of pairs.
+            // Python 2 makes an ordered dictionary of a list of pairs.
             Some(View::Items(items)) if class == "collections.OrderedDict" => {
                 let pair = |&item: &Id| match self.pickle.items(item) {
                     Some(&[key, value]) => Some((key, value)),
@@ -253,7 +254,7 @@ impl<'p> Walk<'_, 'p, '_> {
         if classes::is_plain(&class) || (self.found.tensors.len() > tensors && !self.attributes) {
             return Ok(());
         }
-        // What is inside is not listed beside it, unless tensors were found there.
+        // The object's line stands for the objects inside, unless tensors were found there.
         if self.found.tensors.len() == tensors {
             self.found.foreign.truncate(lines);
         }
@@ -263,7 +264,8 @@ impl<'p> Walk<'_, 'p, '_> {
     /// The attributes of a module.
     fn module(&mut self, object: &Object) -> Result<Option<Module>, Exhausted> {
         let state = object.state.into_iter();
-        // With `__slots__` a state is two of them; a traced graph (torch.fx) gets its attributes as an argument.
+        // With `__slots__` a state is a pair of dictionaries. A traced graph (torch.fx) gets its attributes as an
+        // argument.
         let inner = object.state.and_then(|state| self.pickle.items(state)).unwrap_or_default();
         let arguments = self.pickle.items(object.arguments).unwrap_or_default();
         for state in state.chain(inner.iter().take(2).copied()).chain(arguments.first().copied()) {
@@ -282,7 +284,7 @@ impl<'p> Walk<'_, 'p, '_> {
         Ok(None)
     }
 
-    /// A module as its `state_dict()`: parameters, buffers but those that it keeps to itself, and its modules.
+    /// Reads a module like its `state_dict()`: parameters, persistent buffers, and inner modules.
     fn whole_module(&mut self, class: &str, module: Module) -> Result<(), Exhausted> {
         let before = (self.found.tensors.len(), self.found.foreign.len() + self.unlisted);
         self.modules += 1;
@@ -292,7 +294,7 @@ impl<'p> Walk<'_, 'p, '_> {
         }
         self.entries(module.modules, None)?;
         self.modules -= 1;
-        // Listed once, not with all the modules it is made of.
+        // Only the outermost module is listed.
         if self.modules > 0 {
             return Ok(());
         }
@@ -302,7 +304,7 @@ impl<'p> Walk<'_, 'p, '_> {
         }
     }
 
-    /// The entries of a dictionary of any kind, but those named by a set.
+    /// Walks the entries of a dictionary of any kind, except those named by the set `without`.
     fn entries(&mut self, dictionary: Id, without: Option<Id>) -> Result<(), Exhausted> {
         let pairs = match self.pickle.view(dictionary) {
             View::Pairs(pairs) => pairs,
@@ -325,7 +327,7 @@ impl<'p> Walk<'_, 'p, '_> {
     fn members(&self, set: Id) -> &'p [Id] {
         match self.pickle.view(set) {
             View::Items(items) => items,
-            // Protocol 2 has no sets: `set([…])`.
+            // Protocol 2 has no sets and writes the call `set([…])`.
             View::Object(object) => match self.pickle.items(object.arguments) {
                 Some(&[list]) => self.pickle.items(list).unwrap_or_default(),
                 _ => object.items(),
@@ -354,7 +356,7 @@ impl<'p> Walk<'_, 'p, '_> {
     }
 }
 
-/// Where the parts of a module are.
+/// The parts of a module.
 struct Module {
     parameters: Id,
     modules: Id,

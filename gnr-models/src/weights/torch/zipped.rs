@@ -68,7 +68,8 @@ pub(in crate::weights) fn open(
     Ok(Checkpoint::new(format, found, container))
 }
 
-/// The folder that holds `data.pkl`, with its slash: the first one, as `torch.load` takes it, or the only one.
+/// The folder that holds `data.pkl`, with its slash: that of the first member, as in `torch.load`, or else the first in
+/// the order of names.
 fn folder(archive: &Archive) -> Option<Vec<u8>> {
     let within = |name: &[u8]| {
         let folder = name.split_inclusive(|&byte| byte == b'/').next()?;
