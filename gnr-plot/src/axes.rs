@@ -31,7 +31,7 @@ impl Area {
     }
 }
 
-/// The plane of a panel.
+/// The frame of a panel's axes, with the scales of both axes.
 pub(crate) struct Frame {
     pub(crate) inner: Area,
     pub(crate) x: Span,
@@ -39,7 +39,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// Settles where the frame lies in `area`, so that the labels of the vertical axis fit, and draws it.
+    /// Places the frame in `area`, so that the labels of the vertical axis fit, and draws it.
     pub(crate) fn draw<B: DrawingBackend>(
         canvas: &mut Canvas<'_, B>,
         area: Area,
@@ -111,7 +111,7 @@ impl Frame {
         (self.horizontal(x), self.vertical(y))
     }
 
-    /// The parts of a polyline that lie in the frame; interrupted where it has no place.
+    /// The parts of a polyline that lie in the frame. Points that are not finite interrupt it.
     pub(crate) fn clipped(&self, points: impl Iterator<Item = Point>) -> Vec<Vec<Point>> {
         let mut parts: Vec<Vec<Point>> = Vec::new();
         let mut previous: Option<Point> = None;
@@ -133,7 +133,7 @@ impl Frame {
     /// The part of a polygon that lies in the frame (Sutherland and Hodgman: side by side).
     pub(crate) fn inside(&self, polygon: &[Point]) -> Vec<Point> {
         let Area { left, top, right, bottom } = self.inner;
-        // How far inside of each side a point lies.
+        // The distance of a point from each side, positive on the inner side.
         let sides: [&dyn Fn(Point) -> f64; 4] =
             [&|p| p.0 - left, &|p| right - p.0, &|p| p.1 - top, &|p| bottom - p.1];
         let mut kept = polygon.to_vec();
@@ -161,7 +161,7 @@ impl Frame {
     }
 }
 
-/// As many ticks as have room for their labels.
+/// The ticks of a horizontal axis, as many as have room for their labels.
 fn fitting(span: &Span, width: f64) -> Vec<Tick> {
     for count in (2..=8).rev() {
         let ticks = span.ticks(count);

@@ -10,7 +10,7 @@ use crate::{
     scale::Span,
 };
 
-/// Each group as an outline over a pale area, so that all are seen.
+/// Draws each group as an outline over a pale area, so that all groups can be seen.
 pub(crate) fn histogram<B: DrawingBackend>(
     canvas: &mut Canvas<'_, B>,
     area: Area,
@@ -56,7 +56,7 @@ fn notes(groups: &[Values]) -> Vec<(String, crate::colour::Rgb)> {
     groups.iter().enumerate().map(note).collect()
 }
 
-/// Numbers of values in bins of equal width on the scale; the last includes its end.
+/// Numbers of values in bins of equal width on the scale; the last bin includes its end.
 pub(crate) fn counts(values: &[f64], span: &Span, bins: usize) -> Vec<usize> {
     let mut counts = vec![0; bins];
     for value in values {
@@ -68,7 +68,7 @@ pub(crate) fn counts(values: &[f64], span: &Span, bins: usize) -> Vec<usize> {
     counts
 }
 
-/// Bars for whole numbers, the groups side by side.
+/// Draws bars for whole numbers, with the groups side by side.
 pub(crate) fn tally<B: DrawingBackend>(canvas: &mut Canvas<'_, B>, area: Area, tally: &Counts) -> Result<()> {
     let values = || tally.groups.iter().flat_map(|group| &group.values).map(|value| value.round());
     let (low, high) = (
@@ -88,7 +88,7 @@ pub(crate) fn tally<B: DrawingBackend>(canvas: &mut Canvas<'_, B>, area: Area, t
     for (index, group) in tally.groups.iter().enumerate() {
         let colour = palette(group.colour.unwrap_or(index));
         for &number in &numbers {
-            // Four fifths of the room of a number for its bars.
+            // The bars of a number take four fifths of its room.
             let from = number - 0.4 + 0.8 * index as f64 / groups;
             let to = from + 0.8 / groups;
             let n = count(group, number);

@@ -1,4 +1,5 @@
-//! What everything is drawn with: lines, areas and words at nominal pixels, on any backend of the plotters family.
+//! The canvas on which everything is drawn: lines, areas and words at nominal pixels, on any backend of the plotters
+//! family.
 //!
 //! Backends take whole numbers; everything is drawn [`DENSITY`] times larger, so that curves are smooth.
 
@@ -19,7 +20,7 @@ pub(crate) const DENSITY: f64 = 4.0;
 /// A point in nominal pixels, from the upper left.
 pub(crate) type Point = (f64, f64);
 
-/// Where words lie relative to their point.
+/// The position of words relative to their point.
 #[derive(Clone, Copy)]
 pub(crate) enum Align {
     Left,
@@ -81,7 +82,7 @@ impl BackendTextStyle for Words {
         _: (i32, i32),
         _: F,
     ) -> Result<Result<(), E>, Self::FontError> {
-        // Both backends bring words to the page themselves.
+        // Both backends draw words themselves and do not call this method.
         Err(std::fmt::Error)
     }
 }
@@ -105,7 +106,7 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
         Ok(())
     }
 
-    /// Dashes of 5 and gaps of 3 nominal pixels.
+    /// Draws a line with dashes of 5 and gaps of 3 nominal pixels.
     pub(crate) fn dashed(&mut self, points: &[Point], colour: Rgb, alpha: f64, width: f64) -> Result<()> {
         const PERIOD: [f64; 2] = [5.0, 3.0];
         let (mut phase, mut left) = (0, PERIOD[0]);
@@ -149,7 +150,7 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
         told(self.backend.draw_circle(at(centre), (radius * DENSITY).round().max(1.0) as u32, &style, true))
     }
 
-    /// Words of `size` nominal pixels (of the em square), vertically centred on their point.
+    /// Writes words of `size` nominal pixels (of the em square), vertically centred on their point.
     pub(crate) fn text(
         &mut self,
         text: &str,
@@ -161,7 +162,7 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
         self.words(text, point, size, colour, align, FontTransform::None)
     }
 
-    /// Writes a text that is read from below.
+    /// Writes a text that is rotated and read from below.
     pub(crate) fn upright_text(&mut self, text: &str, point: Point, size: f64, colour: Rgb) -> Result<()> {
         self.words(text, point, size, colour, Align::Centre, FontTransform::Rotate270)
     }
@@ -187,8 +188,8 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
     }
 }
 
-/// The path cut where it turns by more than a right angle: the inner side of such a corner would be drawn far away from
-/// it.
+/// The path, cut where it turns by more than a right angle: backends would draw the inner side of such a corner far
+/// away from it.
 fn without_reversals(path: &[(i32, i32)]) -> impl Iterator<Item = &[(i32, i32)]> {
     let along =
         |a: (i32, i32), b: (i32, i32)| (f64::from(b.0) - f64::from(a.0), f64::from(b.1) - f64::from(a.1));
@@ -206,7 +207,8 @@ fn without_reversals(path: &[(i32, i32)]) -> impl Iterator<Item = &[(i32, i32)]>
     })
 }
 
-/// A pixel far outside is as good as any other that is not seen, and every backend can take it.
+/// The backend's coordinates of a point. Points far outside, which are not seen, are moved to where every backend can
+/// take them.
 fn at(point: Point) -> (i32, i32) {
     let of = |x: f64| (x * DENSITY).round().clamp(-1e6, 1e6) as i32;
     (of(point.0), of(point.1))
@@ -230,7 +232,7 @@ pub(crate) fn svg(
         draw(&mut Canvas::new(&mut backend, (f64::from(size.0), f64::from(size.1))))?;
         told(backend.present())?;
     }
-    // Its coordinates stay; it is shown at its nominal size.
+    // Coordinates in the SVG stay as they are, and the picture is shown at its nominal size.
     let large = format!("width=\"{width}\" height=\"{height}\"");
     Ok(text.replacen(&large, &format!("width=\"{}\" height=\"{}\"", size.0, size.1), 1))
 }

@@ -10,8 +10,8 @@ pub(crate) const GREY: Rgb = (110, 110, 110);
 pub(crate) const PALE: Rgb = (225, 225, 225);
 pub(crate) const WHITE: Rgb = (255, 255, 255);
 
-/// Okabe and Ito's colours, told apart with any colour vision: blue, vermilion, green, orange, purple, sky, black,
-/// yellow.
+/// Okabe and Ito's colours, which can be told apart with any colour vision: blue, vermilion, green, orange, purple,
+/// sky, black, yellow. Black is lighter and yellow darker than theirs.
 const PALETTE: [Rgb; 8] = [
     (0, 114, 178),
     (213, 94, 0),
@@ -28,12 +28,12 @@ pub(crate) fn palette(index: usize) -> Rgb {
     PALETTE[index % PALETTE.len()]
 }
 
-/// Colour of a series that is the `index`-th of its panel.
+/// Colour of a series, which is number `index` of its panel.
 pub(crate) fn of_series(series: &crate::Series, index: usize) -> Rgb {
     series.rgb.map_or_else(|| palette(series.colour.unwrap_or(index)), |[r, g, b]| (r, g, b))
 }
 
-/// Viridis at nine places: perceptually uniform, readable in grey.
+/// Nine colours of Viridis from dark to light, readable in grey.
 const VIRIDIS: [Rgb; 9] = [
     (68, 1, 84),
     (72, 40, 120),
@@ -46,14 +46,14 @@ const VIRIDIS: [Rgb; 9] = [
     (253, 231, 37),
 ];
 
-/// Viridis at `t` in [0, 1].
+/// The colour of `t` in [0, 1], interpolated in `VIRIDIS`.
 pub(crate) fn viridis(t: f64) -> Rgb {
     let t = t.clamp(0.0, 1.0) * (VIRIDIS.len() - 1) as f64;
     let low = (t as usize).min(VIRIDIS.len() - 2);
     mix(VIRIDIS[low], VIRIDIS[low + 1], t - low as f64)
 }
 
-/// `a` at 0, `b` at 1.
+/// Interpolates colours: `a` at t = 0, `b` at t = 1.
 pub(crate) fn mix(a: Rgb, b: Rgb, t: f64) -> Rgb {
     let of = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * t).round() as u8;
     (of(a.0, b.0), of(a.1, b.1), of(a.2, b.2))

@@ -11,7 +11,7 @@ use crate::{
     scale::Span,
 };
 
-/// Bands of colour.
+/// Number of bands of colour.
 const BANDS: usize = 16;
 const BAR: f64 = 12.0;
 
@@ -26,14 +26,14 @@ pub(crate) fn draw<B: DrawingBackend>(canvas: &mut Canvas<'_, B>, area: Area, gr
     let y = Span::new(&grid.y, grid.ys.iter().copied(), 0.0);
     let frame = Frame::draw(canvas, plot, (&grid.x, &grid.y), (x, y), false)?;
     let triangles = triangles(grid, &frame, &z);
-    // What is not finite stays grey.
+    // Triangles with a value that is not finite on the scale stay grey.
     let Area { left, top, right, bottom } = frame.inner;
     canvas.rectangle((left, top), (right, bottom), (210, 210, 210), 1.0)?;
     for band in 0..BANDS {
         let level = band as f64 / BANDS as f64;
         let colour = viridis((band as f64 + 0.5) / BANDS as f64);
         for triangle in &triangles {
-            // The lowest band takes all; each further one lies over those below it, so that no gap shows.
+            // The lowest band covers all triangles. Each further band lies over those below it, so that no gap shows.
             let above = if band == 0 { triangle.map(|c| c.0).to_vec() } else { above(triangle, level) };
             if above.len() > 2 {
                 canvas.polygon(&above, colour, 1.0)?;
@@ -104,14 +104,15 @@ fn above(triangle: &[Corner; 3], level: f64) -> Vec<Point> {
     part
 }
 
-/// Where the value is `level` between two corners. Symmetric to the bit, so that neighbours agree.
+/// The point between two corners at which the value is `level`. The result does not depend on their order, so that
+/// neighbours agree bit for bit.
 fn crossing(a: Corner, b: Corner, level: f64) -> Point {
     let (a, b) = if (a.0.0, a.0.1) <= (b.0.0, b.0.1) { (a, b) } else { (b, a) };
     let t = (level - a.1) / (b.1 - a.1);
     (a.0.0 + t * (b.0.0 - a.0.0), a.0.1 + t * (b.0.1 - a.0.1))
 }
 
-/// The line of a level, its segments joined end to end.
+/// The lines of a level, with segments joined end to end.
 fn level_lines(triangles: &[[Corner; 3]], level: f64) -> Vec<Vec<Point>> {
     use std::collections::HashMap;
     let key = |p: Point| (p.0.to_bits(), p.1.to_bits());
@@ -147,7 +148,7 @@ fn level_lines(triangles: &[[Corner; 3]], level: f64) -> Vec<Vec<Point>> {
     lines
 }
 
-/// The colours beside their values.
+/// Draws the bar of colours beside their values.
 pub(crate) fn colour_bar<B: DrawingBackend>(
     canvas: &mut Canvas<'_, B>,
     area: Area,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::{Content, Figure, Surface};
 
-/// `panel,series,x,y,z`: one line a point, a value (in x) or a grid point; panels are numbered from 1.
+/// Makes lines `panel,series,x,y,z`, one for each point, value (in x) or grid point. Panels are numbered from 1.
 pub(crate) fn csv(figure: &Figure) -> String {
     let mut text = String::from("panel,series,x,y,z\n");
     let mut line = |panel: usize, series: &str, x: f64, y: Option<f64>, z: Option<f64>| {
@@ -50,7 +50,7 @@ pub(crate) fn csv(figure: &Figure) -> String {
     text
 }
 
-/// A field as RFC 4180 wants it.
+/// A field, quoted as RFC 4180 requires.
 fn quoted(field: &str) -> String {
     if field.contains([',', '"', '\n']) {
         format!("\"{}\"", field.replace('"', "\"\""))

@@ -1,4 +1,4 @@
-//! What can be wrong with a figure.
+//! The errors of figures.
 
 /// The result of every fallible operation of this crate.
 pub type Result<T, E = PlotError> = std::result::Result<T, E>;
@@ -12,7 +12,7 @@ pub enum PlotError {
     Data {
         /// The panel's title or number.
         panel: String,
-        /// What was expected and what was found.
+        /// The data that were expected, and those that were found.
         problem: String,
     },
     /// A figure without panels.

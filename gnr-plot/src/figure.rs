@@ -4,22 +4,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::{PlotError, Result};
 
-/// Panels, a title above, a legend below it.
+/// A figure: panels, with a title above and a legend below the title.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Figure {
-    /// Above all panels; empty for none.
+    /// The title above all panels; empty for none.
     pub title: String,
-    /// Panels in a row (default: up to 3).
+    /// Number of panels in a row (default: up to 3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<usize>,
     /// Width and height of a panel in nominal pixels.
     #[serde(default = "panel_size")]
     pub panel_size: [u32; 2],
-    /// What was measured, how: a line of small print below.
+    /// The measurement and its method, in small print below the panels.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
-    /// In rows, from left to right.
+    /// The panels, in rows from left to right.
     pub panels: Vec<Panel>,
 }
 
@@ -30,14 +30,14 @@ fn panel_size() -> [u32; 2] {
 /// One pair of axes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Panel {
-    /// Above the axes; empty for none.
+    /// The title above the axes; empty for none.
     pub title: String,
-    /// What is drawn.
+    /// The content that is drawn.
     #[serde(flatten)]
     pub content: Content,
 }
 
-/// What a panel shows.
+/// The content of a panel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Content {
@@ -57,24 +57,24 @@ pub enum Content {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Axis {
-    /// What it measures, with its unit.
+    /// The quantity of the axis, with its unit.
     pub label: String,
     /// Scale of the axis; the default is linear.
     #[serde(default)]
     pub scale: Scale,
-    /// First and last value; default: what the data need.
+    /// First and last value; default: the range of the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<[f64; 2]>,
 }
 
-/// How values become positions.
+/// The scale by which values become positions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scale {
     /// Positions in proportion to values.
     #[default]
     Linear,
-    /// By the logarithm; values that are not positive are left out.
+    /// Positions in proportion to the logarithm. Values that are not positive are left out.
     Log,
 }
 
@@ -86,9 +86,9 @@ pub struct Lines {
     pub x: Axis,
     /// The vertical axis.
     pub y: Axis,
-    /// In the order in which they are drawn.
+    /// The series, in the order in which they are drawn.
     pub series: Vec<Series>,
-    /// Words at places.
+    /// Marks with words at places.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub marks: Vec<Mark>,
 }
@@ -97,28 +97,28 @@ pub struct Lines {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Series {
-    /// For the legend; empty: not in it.
+    /// Name in the legend; empty for a series that is not in it.
     pub label: String,
     /// Horizontal positions of the points.
     pub x: Vec<f64>,
-    /// Vertical positions, as many. What is not finite interrupts a line.
+    /// Vertical positions, as many. A position that is not finite interrupts a line.
     pub y: Vec<f64>,
-    /// Default a line.
+    /// The style; default a line.
     #[serde(default)]
     pub style: Style,
-    /// Number of the colour; default: the series' number. Equal numbers are equal colours in every panel.
+    /// Number of the colour; default: the series' number. Equal numbers mean equal colours in every panel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub colour: Option<usize>,
-    /// Red, green and blue, where no number stands for the colour.
+    /// Red, green and blue, in place of the colour with a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rgb: Option<[u8; 3]>,
-    /// Lower and upper edge of a band around every point, such as mean ± deviation; empty: none. What is not finite
-    /// interrupts it.
+    /// Lower and upper edge of a band around every point, such as mean ± deviation; empty: none. Edges that are not
+    /// finite interrupt the band.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub band: Vec<[f64; 2]>,
 }
 
-/// How a series is drawn.
+/// The style in which a series is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Style {
@@ -151,13 +151,13 @@ pub struct Mark {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Histogram {
-    /// Of the values.
+    /// The axis of the values.
     pub x: Axis,
-    /// Of the numbers.
+    /// The axis of the numbers of values in bins.
     pub y: Axis,
     /// Number of bins, of equal width on the axis' scale.
     pub bins: usize,
-    /// The groups of values, from left to right.
+    /// The groups of values, in the order in which they are drawn.
     pub groups: Vec<Values>,
 }
 
@@ -165,9 +165,9 @@ pub struct Histogram {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counts {
-    /// Of the numbers counted.
+    /// The axis of the whole numbers.
     pub x: Axis,
-    /// Of how often.
+    /// The axis of their frequencies.
     pub y: Axis,
     /// The groups; values are rounded to whole numbers.
     pub groups: Vec<Values>,
@@ -177,14 +177,14 @@ pub struct Counts {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Values {
-    /// For the legend.
+    /// Name in the legend.
     pub label: String,
     /// The values of the group.
     pub values: Vec<f64>,
-    /// Said in the panel's corner, such as the trace of the spectrum; empty for none.
+    /// Note in the panel's corner, such as the trace of the spectrum; empty for none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
-    /// As for a series.
+    /// Number of the colour; default: the group's number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub colour: Option<usize>,
 }
@@ -205,10 +205,10 @@ pub struct Grid {
     pub ys: Vec<f64>,
     /// `zs[j][i]` at `(xs[i], ys[j])`.
     pub zs: Vec<Vec<f64>>,
-    /// Paths over it, such as the way of training.
+    /// Paths over the grid, such as the way of training.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Route>,
-    /// Words at places.
+    /// Marks with words at places.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub marks: Vec<Mark>,
 }
@@ -217,7 +217,7 @@ pub struct Grid {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
-    /// For the legend.
+    /// Name in the legend.
     pub label: String,
     /// The first variable, which runs horizontally.
     pub x: Vec<f64>,
@@ -248,7 +248,7 @@ fn elevation() -> f64 {
 }
 
 impl Figure {
-    /// With panels of 400 × 300.
+    /// A figure with panels of 400 × 300 nominal pixels.
     pub fn new(title: impl Into<String>, panels: Vec<Panel>) -> Self {
         Self { title: title.into(), columns: None, panel_size: panel_size(), note: String::new(), panels }
     }
@@ -362,17 +362,17 @@ impl Grid {
 }
 
 impl Axis {
-    /// In proportion, over what the data need.
+    /// A linear axis over the range of the data.
     pub fn linear(label: impl Into<String>) -> Self {
         Self { label: label.into(), scale: Scale::Linear, range: None }
     }
 
-    /// By the logarithm.
+    /// A logarithmic axis over the range of the data.
     pub fn log(label: impl Into<String>) -> Self {
         Self { label: label.into(), scale: Scale::Log, range: None }
     }
 
-    /// From `low` to `high`.
+    /// Sets the range, from `low` to `high`.
     pub fn within(mut self, low: f64, high: f64) -> Self {
         self.range = Some([low, high]);
         self
@@ -394,25 +394,25 @@ impl Series {
         Self { label: label.into(), x, y, style: Style::Line, colour: None, rgb: None, band: Vec::new() }
     }
 
-    /// In another style.
+    /// Draws the series in another style.
     pub fn styled(mut self, style: Style) -> Self {
         self.style = style;
         self
     }
 
-    /// In a colour of its own.
+    /// Gives the series the colour with this number.
     pub fn coloured(mut self, colour: usize) -> Self {
         self.colour = Some(colour);
         self
     }
 
-    /// In this red, green and blue.
+    /// Gives the series this red, green and blue.
     pub fn painted(mut self, rgb: [u8; 3]) -> Self {
         self.rgb = Some(rgb);
         self
     }
 
-    /// With a band from the lower to the upper edge at every point.
+    /// Adds a band, with its lower and upper edge at every point.
     pub fn banded(mut self, band: Vec<[f64; 2]>) -> Self {
         self.band = band;
         self

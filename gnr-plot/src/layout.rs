@@ -1,4 +1,4 @@
-//! Where the title, the legend, the panels and the small print lie.
+//! The places of the title, the legend, the panels and the small print.
 
 use plotters_backend::DrawingBackend;
 
@@ -73,7 +73,7 @@ pub(crate) fn draw<B: DrawingBackend>(figure: &Figure, canvas: &mut Canvas<'_, B
     draw_bare(figure, canvas)
 }
 
-/// Without a background.
+/// Draws a figure without a background.
 pub(crate) fn draw_bare<B: DrawingBackend>(figure: &Figure, canvas: &mut Canvas<'_, B>) -> Result<()> {
     let layout = Layout::of(figure);
     let (width, _) = canvas.size;
@@ -106,7 +106,7 @@ pub(crate) fn draw_bare<B: DrawingBackend>(figure: &Figure, canvas: &mut Canvas<
             Content::Lines(content) => lines::draw(canvas, area, content)?,
             Content::Histogram(content) => bars::histogram(canvas, area, content)?,
             Content::Counts(content) => bars::tally(canvas, area, content)?,
-            // Their colour bars have a name above.
+            // Contours have a colour bar with a name above it.
             Content::Contour(content) => {
                 contour::draw(canvas, Area { top: area.top + 12.0, ..area }, content)?;
             }
@@ -142,8 +142,8 @@ fn sample<B: DrawingBackend>(canvas: &mut Canvas<'_, B>, entry: &Entry, left: f6
     }
 }
 
-/// What is named, once: the same name in the same colour and style is one entry, whatever the panel; an area stands for
-/// the lines of its name and colour.
+/// The entries of the legend. Equal names in one colour and style are one entry, whatever the panel. An area also
+/// stands for lines of its name and colour.
 fn entries(figure: &Figure) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     let mut add = |label: &str, colour: Rgb, style: Sample| {
@@ -201,7 +201,7 @@ fn legend_rows(entries: Vec<Entry>, room: f64) -> Vec<Vec<Entry>> {
     rows
 }
 
-/// Lines of words that fit.
+/// Breaks words into lines that fit.
 fn wrapped(words: &str, em: f64, room: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in words.split_whitespace() {

@@ -3,7 +3,7 @@
 //! A [`Figure`] is panels side by side: curves, histograms, counts, contours, surfaces. [`render`] draws it and gives
 //! the data back as CSV and JSON; the JSON is the figure itself, so it can be drawn again, or changed first.
 //!
-//! PNG text comes from an embedded font (DejaVu Sans): no font need be installed. SVG text is text.
+//! PNG text comes from an embedded font (DejaVu Sans), so that no font need be installed. SVG text stays text.
 //!
 //! ```
 //! use gnr_plot::{Axis, Content, Figure, Lines, Panel, Series, render};
@@ -43,8 +43,8 @@ pub use figure::{
     Values,
 };
 
-/// Red, green and blue of the colour with this number: for words that belong to a series. Eight differ, then they come
-/// again.
+/// Red, green and blue of the colour with this number, for words that belong to a series. There are eight colours,
+/// which then repeat.
 pub fn colour_of(number: usize) -> (u8, u8, u8) {
     colour::palette(number)
 }
@@ -82,7 +82,7 @@ pub fn render(figure: &Figure) -> Result<Rendered> {
 /// read in the dark as well.
 ///
 /// # Errors
-/// As [`render`].
+/// The errors of [`render`].
 pub fn inline_svg(figure: &Figure) -> Result<String> {
     figure.check()?;
     let svg = canvas::svg(layout::size(figure), |canvas| layout::draw_bare(figure, canvas))?;

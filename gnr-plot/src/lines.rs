@@ -47,7 +47,7 @@ pub(crate) fn draw<B: DrawingBackend>(canvas: &mut Canvas<'_, B>, area: Area, li
     marks(canvas, &frame, &lines.marks)
 }
 
-/// The band of a series, under every line; its parts end where an edge has no place.
+/// Draws the band of a series, under every line. The band is interrupted where an edge is not finite.
 fn band<B: DrawingBackend>(
     canvas: &mut Canvas<'_, B>,
     frame: &Frame,
@@ -70,7 +70,7 @@ fn band<B: DrawingBackend>(
     Ok(())
 }
 
-/// Words beside dots, kept within the frame.
+/// Draws words beside dots, within the frame.
 pub(crate) fn marks<B: DrawingBackend>(
     canvas: &mut Canvas<'_, B>,
     frame: &Frame,

@@ -1,4 +1,5 @@
-//! PNG: drawn large by plotters-bitmap, words by the embedded font, then averaged down to twice the nominal size.
+//! PNG pictures: plotters-bitmap draws them large, with words in the embedded font, and they are averaged down to twice
+//! the nominal size.
 
 use std::collections::HashMap;
 
@@ -18,7 +19,7 @@ use crate::{
 /// Pixels of the picture in a nominal pixel.
 const SHOWN: u32 = 2;
 
-/// A bitmap that can write.
+/// A bitmap that writes words in the embedded font.
 pub(crate) struct Raster<'a>(BitMapBackend<'a>);
 
 type Drawn<E, T = ()> = std::result::Result<T, DrawingErrorKind<E>>;
@@ -137,8 +138,8 @@ fn averaged(buffer: &[u8], width: usize, n: usize) -> Vec<u8> {
     out
 }
 
-/// The picture by numbers of at most 256 colours, a third of the size: rare shades of edges become the nearest frequent
-/// one.
+/// The picture as a palette of at most 256 colours and an index for each pixel, a third of the size. Rare shades of
+/// edges become the nearest frequent one.
 fn indexed(pixels: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let shades = pixels.as_chunks::<3>().0;
     let mut counts: HashMap<[u8; 3], usize> = HashMap::new();
@@ -146,7 +147,7 @@ fn indexed(pixels: &[u8]) -> (Vec<u8>, Vec<u8>) {
         *counts.entry(*shade).or_default() += 1;
     }
     let mut frequent: Vec<_> = counts.into_iter().collect();
-    // By number, then by colour: the same picture is the same file.
+    // Shades are ordered by frequency, then by colour, so that equal pictures are equal files.
     frequent.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
     let palette: Vec<[u8; 3]> = frequent.iter().take(256).map(|(colour, _)| *colour).collect();
     let distance = |a: &[u8; 3], b: &[u8; 3]| -> i32 {

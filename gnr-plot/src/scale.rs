@@ -1,19 +1,19 @@
-//! From values to positions, and the values that are worth a tick.
+//! The scales of axes: from values to positions, and the values that get ticks.
 
 use crate::figure::{Axis, Scale};
 
-/// An axis with its range settled.
+/// The scale and the range of an axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Span {
     scale: Scale,
-    /// On the scale: logarithms to base 10 where it is one.
+    /// The ends of the range on the scale: values, or their logarithms to base 10.
     low: f64,
     high: f64,
     /// Ticks at whole numbers only.
     whole: bool,
 }
 
-/// A value worth a tick, and its name; small ticks have none.
+/// A value that gets a tick, and its name, which is empty for small ticks.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Tick {
     pub(crate) value: f64,
@@ -21,7 +21,7 @@ pub(crate) struct Tick {
 }
 
 impl Span {
-    /// The axis' own range, or what `values` need with a margin of `margin` times their spread on both sides.
+    /// The axis' own range, or the range of `values` with a margin of `margin` times their spread on both sides.
     pub(crate) fn new(axis: &Axis, values: impl IntoIterator<Item = f64>, margin: f64) -> Self {
         let scale = axis.scale;
         if let Some([low, high]) = axis.range {
@@ -34,7 +34,7 @@ impl Span {
         if low > high {
             (low, high) = (0.0, 1.0);
         }
-        // A constant, up to rounding, deserves an interval around it, not its rounding errors at full height.
+        // A constant gets an interval around it; otherwise its rounding errors would fill the axis.
         let least = match scale {
             Scale::Linear => (1e-9 * low.abs().max(high.abs())).max(1e-300),
             Scale::Log => 1e-6,
@@ -56,18 +56,18 @@ impl Span {
         Self { whole: true, ..self }
     }
 
-    /// 0 at the low end, 1 at the high end; not finite for what has no place.
+    /// The position of a value: 0 at the low end, 1 at the high end, and not finite for values without one.
     pub(crate) fn at(&self, value: f64) -> f64 {
         (on(self.scale, value) - self.low) / (self.high - self.low)
     }
 
-    /// The value at a fraction of the way.
+    /// The value at position `t`.
     pub(crate) fn value(&self, t: f64) -> f64 {
         let on_scale = self.low + t * (self.high - self.low);
         if self.scale == Scale::Log { 10_f64.powf(on_scale) } else { on_scale }
     }
 
-    /// About `count` round values.
+    /// Ticks at about `count` round values.
     pub(crate) fn ticks(&self, count: usize) -> Vec<Tick> {
         match self.scale {
             Scale::Linear if self.whole => {
@@ -90,7 +90,7 @@ fn on(scale: Scale, value: f64) -> f64 {
     }
 }
 
-/// The smallest of 1, 2, 5 times a power of ten that makes at most `count` + 1 ticks.
+/// Ticks at the multiples of a step: the smallest of 1, 2, 5 times a power of ten that makes at most `count` + 1 ticks.
 fn linear(low: f64, high: f64, count: usize) -> Vec<Tick> {
     let rough = (high - low) / count.max(1) as f64;
     let power = 10_f64.powf(rough.log10().floor());
@@ -117,7 +117,7 @@ fn linear(low: f64, high: f64, count: usize) -> Vec<Tick> {
         .collect()
 }
 
-/// `1.5×10⁻⁶`, with the digits that a step needs.
+/// A number as `1.5×10⁻⁶`, with the digits that a step needs.
 fn scientific(value: f64, step: f64) -> String {
     if value == 0.0 {
         return "0".into();
@@ -132,14 +132,15 @@ fn scientific(value: f64, step: f64) -> String {
     }
 }
 
-/// Powers of ten, with unnamed ticks in between; where there are fewer than two powers, round values.
+/// Ticks at powers of ten, with unnamed ticks in between. If the range has fewer than two powers, ticks are at round
+/// values.
 fn logarithmic(low: f64, high: f64, count: usize) -> Vec<Tick> {
     let (first, last) = ((low - 1e-9).ceil() as i32, (high + 1e-9).floor() as i32);
     if last - first < 1 {
         let values = linear(10_f64.powf(low), 10_f64.powf(high), count);
         return values.into_iter().filter(|tick| tick.value > 0.0).collect();
     }
-    // Over two or three decades, twos and fives are named, too.
+    // Over fewer than 2.5 decades, twos and fives are named, too.
     let fine = high - low < 2.5;
     let every = ((last - first) as usize).div_ceil(count.max(1)).max(1) as i32;
     let mut ticks = Vec::new();
@@ -182,7 +183,7 @@ fn superscript(number: i32) -> String {
         .collect()
 }
 
-/// A minus sign that is as long as a plus; no negative zero.
+/// Writes a minus sign that is as long as a plus, and zero without a sign.
 fn minus(text: String) -> String {
     match text.strip_prefix('-') {
         Some(zero) if zero.chars().all(|c| c == '0' || c == '.') => zero.to_owned(),

@@ -16,7 +16,7 @@ use crate::{
 /// A point of the unit cube, −½ to ½ in each direction, z upwards.
 type Place = [f64; 3];
 
-/// Height of the box, its floor being 1 × 1.
+/// Height of the box, whose floor is 1 × 1.
 const HEIGHT: f64 = 0.75;
 
 struct View {
@@ -27,7 +27,7 @@ struct View {
 }
 
 impl View {
-    /// Where a place is seen, and how near it is.
+    /// Projects a place: its point on the page, and its nearness to the eye.
     fn see(&self, [x, y, z]: Place) -> (Point, f64) {
         let (sin, cos) = self.azimuth.sin_cos();
         let (across, away) = (cos * y - sin * x, cos * x + sin * y);
@@ -64,7 +64,7 @@ pub(crate) fn draw<B: DrawingBackend>(
         for i in 0..grid.xs.len() - 1 {
             let corners = [place(i, j), place(i + 1, j), place(i + 1, j + 1), place(i, j + 1)];
             if corners.iter().all(|corner| corner[2].is_finite()) {
-                // Ordered by the floor: cells of a grid do not cross each other there, whatever their heights.
+                // Faces are ordered by their middles on the floor, where cells do not overlap, whatever their heights.
                 let middle = |k: usize| corners.iter().map(|corner| corner[k]).sum::<f64>() / 4.0;
                 let near = view.see([middle(0), middle(1), 0.0]).1;
                 faces.push((near, corners));
@@ -87,7 +87,7 @@ pub(crate) fn draw<B: DrawingBackend>(
     colour_bar(canvas, bar, &grid.z, &z)
 }
 
-/// A little light from the upper left tells slopes apart.
+/// Shades a face by a little light from one side, so that slopes can be told apart.
 fn shaded(colour: crate::colour::Rgb, corners: &[Place; 4]) -> crate::colour::Rgb {
     let edge = |a: Place, b: Place| [b[0] - a[0], b[1] - a[1], HEIGHT * (b[2] - a[2])];
     let (u, v) = (edge(corners[0], corners[2]), edge(corners[1], corners[3]));
@@ -98,7 +98,7 @@ fn shaded(colour: crate::colour::Rgb, corners: &[Place; 4]) -> crate::colour::Rg
     if cosine > 0.0 { mix(colour, (255, 255, 255), 0.18 * cosine) } else { mix(colour, (0, 0, 0), 0.2) }
 }
 
-/// Floor, the two walls behind, ticks and names along the near edges.
+/// Draws the floor, the two walls behind, and ticks and names along the near edges.
 fn box_of_axes<B: DrawingBackend>(
     canvas: &mut Canvas<'_, B>,
     view: &View,
@@ -107,7 +107,7 @@ fn box_of_axes<B: DrawingBackend>(
     right: f64,
 ) -> Result<()> {
     let floor = |px: f64, py: f64| view.see([px, py, -0.5]);
-    // The nearest corner of the floor: the axes lie along its edges, the walls along the two others.
+    // The axes lie along the edges of the floor's nearest corner, the walls along the two other edges.
     let corners = [(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)];
     let nearest = corners.into_iter().max_by(|a, b| floor(a.0, a.1).1.total_cmp(&floor(b.0, b.1).1));
     let (nx, ny) = nearest.unwrap_or((-0.5, -0.5));
@@ -129,7 +129,7 @@ fn box_of_axes<B: DrawingBackend>(
     let outline = [[nx, -ny, -0.5], [nx, ny, -0.5], [-nx, ny, -0.5]].map(|place| view.see(place).0);
     canvas.line(&outline, GREY, 1.0, 0.8)?;
 
-    // Away from the middle of the floor, by so many nominal pixels.
+    // Moves a point away from the middle of the floor, by so many nominal pixels.
     let middle = floor(0.0, 0.0).0;
     let outside = |from: Point, along: (Point, Point), by: f64| -> Point {
         let (dx, dy) = (along.1.0 - along.0.0, along.1.1 - along.0.1);

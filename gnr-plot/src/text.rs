@@ -1,10 +1,10 @@
-//! Words from the embedded font: how long they are, and as pixels.
+//! Words in the embedded font: their lengths and their pixels.
 
 use std::sync::OnceLock;
 
 use ab_glyph::{Font, FontRef, Glyph, Point, PxScale, ScaleFont};
 
-/// DejaVu Sans: Latin, Greek and mathematics.
+/// The embedded font, DejaVu Sans: Latin, Greek and mathematics.
 fn font() -> Option<&'static FontRef<'static>> {
     static FONT: OnceLock<Option<FontRef<'static>>> = OnceLock::new();
     FONT.get_or_init(|| FontRef::try_from_slice(dejavu::sans::regular()).ok()).as_ref()

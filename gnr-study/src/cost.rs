@@ -1,4 +1,4 @@
-//! What a run is expected to cost, before it is trained.
+//! The expected cost of a run, before it is trained.
 
 use gnr_train::{
     Recipe,
@@ -13,7 +13,7 @@ use gnr_train::{
 ///
 /// Each regulariser adds what its entry says, on the steps and the part of the batch on which it acts. A product is
 /// worth about two gradients, one of forward differences one, a forward pass a third of one: GNR adds five or three,
-/// SAM one. `cargo xtask bench` measures it.
+/// SAM one. `cargo xtask bench` measures these costs.
 pub fn gradients_per_step(recipe: &Recipe) -> f64 {
     let product = match recipe.method.gnr().map(|gnr| gnr.hvp) {
         Some(Hvp::ForwardDifference) => 1.0,

@@ -1,4 +1,4 @@
-//! What can go wrong in a study.
+//! The errors of studies.
 
 use std::path::{Path, PathBuf};
 
@@ -11,13 +11,13 @@ pub type Result<T, E = StudyError> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StudyError {
-    /// A run, or a measurement of one.
+    /// An error of a run, or of a measurement of one.
     #[error(transparent)]
     Train(Box<TrainError>),
-    /// A recipe of the study.
+    /// An error of a recipe of the study.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
-    /// A data set.
+    /// An error of a data set.
     #[error(transparent)]
     Data(#[from] gnr_data::DataError),
     /// A figure that cannot be drawn.
@@ -31,7 +31,7 @@ pub enum StudyError {
     Failed {
         /// Number of failed runs.
         failed: usize,
-        /// Of how many.
+        /// Number of all runs.
         all: usize,
     },
     /// The study was asked to stop while it measured or trained; what had begun can go on.
@@ -50,7 +50,7 @@ pub enum StudyError {
     File {
         /// Path of the file.
         path: PathBuf,
-        /// What was expected and what was found.
+        /// The contents that were expected, and those that were found.
         problem: String,
     },
     /// The operating system refused.
@@ -58,7 +58,7 @@ pub enum StudyError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was attempted.
+        /// The operation that failed.
         action: &'static str,
         /// The system's reason.
         source: std::io::Error,

@@ -4,14 +4,14 @@
 //! * [`compare`]: is a method worth it on this problem?
 //! * [`sweep`]: a search over recipe keys on held-out images.
 //! * [`reproduce`]: the tables and figures of the paper.
-//! * [`follow`]: run folders as whoever watches sees them, finished or while a run writes.
+//! * [`follow`]: run folders for programs that watch runs, finished or while a run writes.
 //! * [`run_report`]: the page of a run, or of several over each other.
 //! * [`statistics`]: means, intervals and verdicts of paired differences.
 //! * [`report`]: a report as data, written for the terminal, as Markdown and as a page.
 //!
 //! The library prints nothing: a program watches by [`runner::StudyObserver`].
 //!
-//! What several seeds support, said once for every report:
+//! Verdicts on what several seeds support, as every report uses them:
 //!
 //! ```
 //! use gnr_study::statistics::{Summary, Verdict};

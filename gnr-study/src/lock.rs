@@ -1,4 +1,4 @@
-//! Who works in a folder. Locks belong to the operating system: they end with the process, however it ends.
+//! Locks on the folders of studies. The operating system holds them: they end with the process, however it ends.
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
@@ -11,16 +11,16 @@ use crate::{
     shard::Shard,
 };
 
-/// A folder that this process alone works in until the value is dropped.
+/// A lock on a folder, or on one part of the work in it, until the value is dropped.
 #[derive(Debug)]
 pub struct FolderLock {
     _files: Vec<File>,
 }
 
-/// How often a folder that another process holds is looked at.
+/// Time between two attempts to lock a folder that another process holds.
 pub(crate) const LOOK: Duration = Duration::from_millis(200);
 
-/// For itself, or beside others of its kind.
+/// Whether a lock excludes all others, or is held beside others of its kind.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Alone,
@@ -28,7 +28,7 @@ enum Kind {
 }
 
 impl FolderLock {
-    /// Makes the folder and takes it: as a whole, or for one part of several that may work in it at the same time.
+    /// Makes the folder and locks it: as a whole, or for one of several parts that may work in it at the same time.
     /// `study` names the lock files.
     ///
     /// # Errors
@@ -46,7 +46,7 @@ impl FolderLock {
         Ok(Self { _files: files })
     }
 
-    /// Takes the folder as a whole, and waits while another process has it. `None`: asked to stop.
+    /// Locks the folder as a whole, and waits while another process has it. `None`: the wait was asked to stop.
     ///
     /// # Errors
     /// A folder that cannot be made or locked.
@@ -70,7 +70,7 @@ impl FolderLock {
         };
         match taken {
             Ok(()) => {
-                // The number is only told to people: a full disk must not keep anybody from looking at finished runs.
+                // The process id only informs people: a full disk must not prevent reports on finished runs.
                 let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
                 Ok(file)
             }

@@ -1,4 +1,4 @@
-//! What a measured number must be read with: program, processor, cores, date.
+//! The circumstances of a measured number: program, processor, cores, date.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -10,57 +10,59 @@ use crate::{
     follow::Log,
 };
 
-/// What a study needs of a finished run's `summary.json`.
+/// The parts of a finished run's `summary.json` that a study needs.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Summarized {
     /// Whether the run reached its end.
     #[serde(default)]
     pub finished: bool,
-    /// Of the last epoch, a fraction.
+    /// Test accuracy after the last epoch, a fraction.
     pub test_accuracy: Option<f64>,
-    /// Of the last epoch.
+    /// Test loss after the last epoch.
     pub test_loss: Option<f64>,
-    /// On the held-out images after the last epoch, a fraction.
+    /// Accuracy on the held-out images after the last epoch, a fraction.
     pub val_accuracy: Option<f64>,
-    /// On the test images, of the averaged weights, where the run averages.
+    /// Test accuracy of the averaged weights, where the run averages.
     pub average_test_accuracy: Option<f64>,
-    /// On the held-out images, of the averaged weights.
+    /// Accuracy of the averaged weights on the held-out images.
     pub average_val_accuracy: Option<f64>,
-    /// Number of epochs after which every validation (or else test) image got the same output, in all evaluations from
-    /// then on.
+    /// Number of epochs done when the run collapsed: from that evaluation on, every validation (or else test) image got
+    /// the same output.
     pub collapsed_at_epoch: Option<u64>,
     /// Number of steps done.
     pub steps: Option<u64>,
-    /// Wall-clock time of all epochs.
+    /// Wall-clock seconds of all epochs.
     pub seconds: Option<f64>,
-    /// Gradients of a whole batch.
+    /// Number of gradients of a whole batch.
     pub gradient_evaluations: Option<u64>,
     /// Number of Hessian-vector products.
     pub products: Option<u64>,
-    /// The checkpoint that the run holds for the best.
+    /// The best checkpoint of the run.
     pub best: Option<Best>,
     /// Commit of the program that finished the run.
     pub commit: Option<String>,
-    /// What the recipe's label noise came to.
+    /// The result of the recipe's label noise.
     pub label_noise: Option<Flipped>,
 }
 
-/// How many of the labels that were trained on are wrong on purpose.
+/// Number of training labels that are wrong on purpose, and of all training labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Flipped {
-    /// Images whose label is not the published one.
+    /// Number of images whose label is not the published one.
     pub flipped: u64,
-    /// Images trained on.
+    /// Number of training images.
     pub of: u64,
 }
 
 impl Summarized {
-    /// Test accuracy, a fraction: that of the averaged weights, where the run averages, else of the last.
+    /// Test accuracy, a fraction: that of the averaged weights where the run averages, otherwise that of the last
+    /// weights.
     pub fn method_accuracy(&self) -> Option<f64> {
         self.average_test_accuracy.or(self.test_accuracy)
     }
 
-    /// Held-out accuracy, a fraction: that of the averaged weights, where the run averages, else of the last.
+    /// Held-out accuracy, a fraction: that of the averaged weights where the run averages, otherwise that of the last
+    /// weights.
     pub fn held_out_accuracy(&self) -> Option<f64> {
         self.average_val_accuracy.or(self.val_accuracy)
     }
@@ -98,7 +100,7 @@ pub fn finished_summary(folder: &Path) -> Result<Summarized> {
     })
 }
 
-/// The epochs of a run. What is not whole is left out, and of a repeated epoch the last line counts.
+/// The epochs of a run. Incomplete lines are left out, and the last line of a repeated epoch counts.
 ///
 /// # Errors
 /// A file that cannot be read.

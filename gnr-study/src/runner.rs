@@ -21,7 +21,7 @@ use crate::{error::Result, lock::LOOK, results::is_finished};
 /// One training run of a study.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// For people, unique within the study.
+    /// The name for people, unique within the study.
     pub name: String,
     /// The run folder.
     pub folder: PathBuf,
@@ -32,12 +32,12 @@ pub struct Run {
     pub cost: f64,
 }
 
-/// How many runs are trained at a time, and with how many threads each.
+/// The number of runs that are trained at a time, and the number of threads of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Workers {
-    /// Runs at a time, at least 1.
+    /// Number of runs at a time, at least 1.
     pub jobs: usize,
-    /// Threads of each run, at least 1.
+    /// Number of threads of each run, at least 1.
     pub threads: usize,
 }
 
@@ -50,34 +50,34 @@ impl Workers {
     }
 }
 
-/// Something that follows each finished run of a study.
+/// Work that follows each finished run of a study.
 pub(crate) trait Follow: Sync {
-    /// Follows a run. `begins` is to be called before anything that takes time.
+    /// Does the work after a run. `begins` must be called before anything that takes time.
     ///
     /// # Errors
-    /// What went wrong; no other run is affected.
+    /// Any error of the work; no other run is affected.
     fn follow(&self, run: &Run, begins: &dyn Fn()) -> Result<()>;
 }
 
-/// Nothing follows any run.
+/// No work follows any run.
 impl Follow for () {
     fn follow(&self, _run: &Run, _begins: &dyn Fn()) -> Result<()> {
         Ok(())
     }
 }
 
-/// How a run of a study ended.
+/// The end of a run of a study.
 #[derive(Clone, Copy, Debug)]
 pub enum Finished<'a> {
-    /// By itself, now.
+    /// The run was finished in this call.
     Now(&'a Summary),
-    /// In an earlier call.
+    /// The run was finished before, by an earlier call or another process.
     Before,
-    /// By an error. The other runs go on.
+    /// The run ended with an error. The other runs go on.
     Failed(&'a TrainError),
 }
 
-/// Watches the runs of a study. `run` is the index in the list that was given to [`train_all`].
+/// Lets a program watch the runs of a study. `run` is the index in the list that was given to [`train_all`].
 pub trait StudyObserver {
     /// Another process works in the run's folder, and the study waits for it.
     fn on_wait(&mut self, _run: usize, _error: &TrainError) {}
@@ -89,9 +89,9 @@ pub trait StudyObserver {
     fn on_epoch(&mut self, _run: usize, _metrics: &EpochMetrics) {}
     /// A run ended.
     fn on_run(&mut self, _run: usize, _how: Finished<'_>) {}
-    /// What follows a finished run begins, such as a measurement.
+    /// The work after a finished run begins, such as a measurement.
     fn on_follow(&mut self, _run: usize) {}
-    /// What followed a finished run has ended: well, or with an error. The other runs go on.
+    /// The work after a finished run has ended, with or without an error. The other runs go on.
     fn on_followed(&mut self, _run: usize, _how: &Result<()>) {}
 }
 
@@ -109,7 +109,7 @@ pub struct Failure {
     pub reason: String,
 }
 
-/// How the training of all runs ended.
+/// The end of the training of all runs.
 #[derive(Clone, Debug)]
 pub enum Trained {
     /// Every run finished, except these.
@@ -121,8 +121,8 @@ pub enum Trained {
 /// Trains the runs that are not finished, in their order, and continues those that began. Setting `stop` ends all runs
 /// after their current step, with checkpoints.
 ///
-/// A run continues with as many threads as it started with, since only so does it give the same bits. A run whose
-/// folder another process holds is waited for.
+/// A run continues with as many threads as it started with, because equal bits are only promised for equal numbers. A
+/// run whose folder another process holds is waited for.
 ///
 /// # Errors
 /// A full or read-only disk, which would end every run. A run that fails alone is told to the observer and returned.
@@ -138,11 +138,11 @@ pub fn train_all(
     train_all_then(runs, workers, observer, stop, &())
 }
 
-/// As [`train_all`], with something that follows each finished run, of this call or an earlier one, on the thread of
-/// the run. How that ended is told to the observer, and the other runs go on.
+/// Trains like [`train_all`], with work that follows each finished run, of this call or an earlier one, on the thread
+/// of the run. The observer gets the result of that work, and the other runs go on.
 ///
 /// # Errors
-/// As [`train_all`].
+/// The errors of [`train_all`].
 pub(crate) fn train_all_then(
     runs: &[Run],
     workers: Workers,
@@ -210,7 +210,7 @@ fn one(index: usize, run: &Run, threads: usize, board: &Mutex<Board<'_>>, stop: 
     match trained.unwrap_or_else(|_| Err(panicked(run, "the run panicked (its message is above)"))) {
         Ok(Outcome::Finished(summary)) => at(board).observer.on_run(index, Finished::Now(&summary)),
         Ok(Outcome::Interrupted { .. }) => {}
-        // Who waited for another process and was then asked to stop has nothing to report.
+        // A run that waited for another process and was then asked to stop has nothing to report.
         Err(TrainError::Locked { .. }) if stop.load(Ordering::Relaxed) => {}
         Err(error) => {
             let mut board = at(board);
@@ -228,7 +228,7 @@ fn one(index: usize, run: &Run, threads: usize, board: &Mutex<Board<'_>>, stop: 
     }
 }
 
-/// A panic is a defect, but not one of the other runs.
+/// The error of a run that panicked. A panic is a defect, but not one of the other runs.
 fn panicked(run: &Run, problem: &str) -> TrainError {
     TrainError::Folder { path: run.folder.clone(), problem: problem.into() }
 }
@@ -245,19 +245,19 @@ fn disk_refuses(error: &TrainError) -> bool {
     )
 }
 
-/// What the runs share.
+/// The state that all runs share.
 struct Board<'a> {
     observer: &'a mut (dyn StudyObserver + Send),
     fatal: Option<TrainError>,
     failures: Vec<Failure>,
 }
 
-/// A thread that panicked while it held the board left nothing half done that matters.
+/// Locks the board. A thread that panicked while it held the lock left nothing half done that matters.
 fn at<'b, 'o>(board: &'b Mutex<Board<'o>>) -> std::sync::MutexGuard<'b, Board<'o>> {
     board.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Passes what one run tells on to the study's observer.
+/// Passes the events of one run on to the study's observer.
 struct Relay<'b, 'o> {
     index: usize,
     board: &'b Mutex<Board<'o>>,

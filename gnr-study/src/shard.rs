@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::runner::Run;
 
-/// Part `index` (from 1) of `of`.
+/// Part `index` (from 1) of the `of` parts of a study.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
     index: usize,
@@ -32,8 +32,8 @@ impl fmt::Display for Shard {
 
 impl Shard {
     /// The runs of this part, in their order. The choice does not depend on what is finished, so that every machine
-    /// sees the same parts. The dearest run goes first, to the part that has least, so that the parts take about as
-    /// long.
+    /// sees the same parts. Runs are assigned by falling cost, each to the part with the least cost so far, so that all
+    /// parts take about as long.
     pub fn of(self, runs: &[Run]) -> Vec<Run> {
         let mut order: Vec<usize> = (0..runs.len()).collect();
         order.sort_by(|&a, &b| runs[b].cost.total_cmp(&runs[a].cost));

@@ -17,7 +17,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Of a sample; none when it is empty.
+    /// Summarises a sample; `None` when it is empty.
     pub fn of(sample: &[f64]) -> Option<Self> {
         let n = sample.len();
         if n == 0 {
@@ -44,7 +44,7 @@ impl Summary {
     }
 }
 
-/// `97.31 ± 0.25`, precision from the format (default 2).
+/// Writes `97.31 ± 0.25`, with the format's precision (default 2).
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(2);
@@ -55,12 +55,12 @@ impl fmt::Display for Summary {
     }
 }
 
-/// What paired differences allow one to say.
+/// The conclusion that paired differences support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Above zero, also as one of many comparisons.
+    /// The mean is above zero, also as one of many comparisons.
     Better,
-    /// Below zero, also as one of many comparisons.
+    /// The mean is below zero, also as one of many comparisons.
     Worse,
     /// The 95 % interval is above zero; as one of many comparisons that may be chance.
     BetterAlone,
@@ -75,7 +75,7 @@ pub enum Verdict {
 const LEVEL: f64 = 0.05;
 
 impl Verdict {
-    /// Of several paired differences (method − base) that are looked at together: Holm's correction keeps the
+    /// The verdicts on several paired differences (method − base), taken together: Holm's correction keeps the
     /// probability of even one false "better" or "worse" below 5 %.
     pub fn of_all(differences: &[Summary]) -> Vec<Self> {
         let p: Vec<Option<f64>> = differences.iter().map(Summary::p_value).collect();

@@ -53,7 +53,7 @@ impl<B: Autodiff> WeightAverage<B> {
         Ok(Self { from_epoch: recipe.from_epoch, kind })
     }
 
-    /// Updates after a step of the epoch that follows `epochs_done` epochs.
+    /// Updates an EMA after a step of the epoch that follows `epochs_done` epochs.
     pub(crate) fn after_step(
         &mut self,
         epochs_done: u64,
@@ -73,7 +73,7 @@ impl<B: Autodiff> WeightAverage<B> {
         Ok(())
     }
 
-    /// Updates after an epoch; `epochs_done` counts it.
+    /// Updates an SWA after an epoch, which `epochs_done` includes.
     pub(crate) fn after_epoch(&mut self, epochs_done: u64, theta: &ParamVector<B>) -> gnr_core::Result<()> {
         match &mut self.kind {
             Kind::Swa { weights } if epochs_done > self.from_epoch => weights.update(theta),
@@ -136,7 +136,7 @@ pub(crate) struct Source<'a, B: Autodiff> {
     pub(crate) frozen: Option<&'a Frozen<B>>,
     pub(crate) loader: &'a Loader,
     pub(crate) train: &'a Train,
-    /// Number of steps done, on which masks of dropout depend.
+    /// Number of steps done, from which the masks of dropout are drawn.
     pub(crate) step: u64,
 }
 

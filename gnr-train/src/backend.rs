@@ -38,10 +38,11 @@ pub(crate) fn dispatch<J: Job>(place: Place, job: J) -> Result<J::Output> {
         #[cfg(feature = "torch")]
         (Engine::Torch, _) => {
             let ready = torch(place)?;
-            // LibTorch's tensors come from the system's allocator.
+            // LibTorch allocates its tensors anew in each step, from the system's allocator, which now keeps freed
+            // memory.
             gnr_kernels::runtime().keep_freed();
             job.on(move || {
-                // Set on the thread that computes, since each thread has a setting of its own.
+                // The number is set on the thread that computes, because each thread has a setting of its own.
                 gnr_torch::set_threads(rayon::current_num_threads());
                 Ok(gnr_torch::Torch::on(ready).with_channels_last(place.channels_last))
             })
@@ -57,7 +58,8 @@ fn dfdx<J: Job>(place: Place, job: J) -> Result<J::Output> {
         (Device::Cpu, false) => Ok(job.on(|| Ok(gnr_dfdx::Generic::<f32>::default()))),
         #[cfg(feature = "dfdx-cuda")]
         (Device::Cuda(index), double) => {
-            // dfdx's device belongs to the thread that made it, so a card that is not there is found before.
+            // dfdx's device belongs to the thread that made it, so the search for the card, which may fail, comes
+            // first.
             let card = gnr_dfdx::Card::find(index)?;
             Ok(if double {
                 job.on(move || Ok(gnr_dfdx::Cuda::<f64>::on_card(card)?))
@@ -92,7 +94,7 @@ fn burn<J: Job>(place: Place, job: J) -> Result<J::Output> {
     Ok(job.on(move || Ok(backend)))
 }
 
-/// An engine was asked for a device of another one.
+/// The error of an engine that was asked to compute on another engine's device.
 #[cfg(any(feature = "burn", feature = "dfdx", feature = "torch"))]
 fn elsewhere(place: Place) -> gnr_nn::Error {
     let (engine, device) = (place.engine.name(), place.device);
@@ -130,7 +132,7 @@ pub(crate) fn library(place: Place) -> String {
     }
 }
 
-/// burn, and on a graphics card which one: two machines number theirs differently.
+/// burn's name and version; on a graphics card also the card's name, because machines number their cards differently.
 #[cfg(feature = "burn")]
 fn burn_library(place: Place) -> String {
     #[cfg(feature = "burn-wgpu")]
@@ -182,8 +184,8 @@ pub(crate) fn dfdx_cards() -> Result<usize> {
     Ok(gnr_dfdx::cards()?)
 }
 
-/// Number of multiplications that the kernels were asked for since the process started, by definition (not by
-/// algorithm).
+/// Number of multiplications in the kernels' operations since the process started, by the definition of each operation,
+/// whatever its algorithm.
 pub(crate) fn multiplications() -> u64 {
     gnr_kernels::runtime().multiplications()
 }

@@ -110,7 +110,7 @@ impl Timed {
             Self::Optimizer(name) => find(optimizer::entries(), name),
             _ => None,
         };
-        // What is done on some steps only is averaged over a period.
+        // A fractional cost is that of work on some steps only, so that the time is a mean over a period.
         let rare =
             |cost: Cost| [cost.gradients, cost.products, cost.forwards].iter().any(|x| x.fract() != 0.0);
         if cost.is_some_and(|entry| rare(entry.cost)) { PERIOD } else { 1 }
@@ -173,7 +173,7 @@ pub struct BenchLine {
     pub library: String,
     /// The precision of parameters and activations.
     pub precision: Precision,
-    /// The word `channels_last` where images lie so in memory.
+    /// The value `channels_last` if the channels of a pixel are adjacent in memory; otherwise `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layout: Option<&'static str>,
     /// Median over the rounds, in milliseconds a step.
@@ -318,7 +318,7 @@ impl<'a, B: Autodiff + 'static> Steps<'a, B> {
         Ok(started.elapsed())
     }
 
-    /// Waits for the device: a number that is read comes after all that was asked for before.
+    /// Waits for the device by reading a number, which the device computes after all earlier work.
     fn settle(&self) -> Result<()> {
         let smallest =
             self.theta.tensors().iter().min_by_key(|t| self.backend.shape(t).iter().product::<usize>());
@@ -340,7 +340,8 @@ impl<'a, B: Autodiff + 'static> Steps<'a, B> {
     }
 
     fn time_arithmetic(&self) -> Result<Duration> {
-        // Products are vectors of their own, as an oracle's are; the time to make them is not the regulariser's.
+        // Each product is a vector of its own, like those of a real oracle. Making them is not part of the
+        // regulariser's time.
         let mut products = vec![self.v.clone(); 2];
         products.iter_mut().try_for_each(|product| product.scale(1.0))?;
         let mut oracle = Immediate { gradient: &self.v, products: products.into_iter() };
@@ -365,7 +366,7 @@ impl<'a, B: Autodiff + 'static> Steps<'a, B> {
     fn registered_step(&mut self, name: &'static str) -> Result<()> {
         let Some(method) = self.registered.get_mut(name) else { return Ok(()) };
         let mut oracle = BatchOracle::new(self.model, self.backend, self.batch, &self.buffers);
-        // Behind a pointer, as in training: so the regularisers are not compiled for this oracle, too.
+        // A trait object, as in training, saves compiling the regularisers for this type of oracle, too.
         let mut oracle: Box<dyn FullOracle<Vector = _, Record = _> + '_> = Box::new(&mut oracle);
         method.step(self.t, &mut self.theta, &mut oracle)?;
         self.t += 1;
@@ -449,10 +450,10 @@ impl<'a, B: Autodiff + 'static> Steps<'a, B> {
     }
 }
 
-/// An oracle whose gradients and products cost nothing: all are one vector, with products in memory of their own.
+/// An oracle that answers at once: every gradient and product equals one vector, and each product has its own memory.
 struct Immediate<'v, V> {
     gradient: &'v V,
-    /// The products to return, in the order in which they were computed: a large one has left the caches since.
+    /// The products to return, in the order in which they were computed. Large ones have left the caches since.
     products: std::vec::IntoIter<V>,
 }
 

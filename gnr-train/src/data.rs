@@ -149,7 +149,7 @@ fn part_of(whole: Arc<dyn Dataset>, subset: Subset) -> Result<Arc<dyn Dataset>> 
         }
     }
     if let Some(class) = taken.iter().position(|&count| count < per_class) {
-        // The library's own message describes a class that is too small.
+        // This call fails with gnr-data's message about a class that is too small.
         tracing::debug!(class, "class smaller than data.subset.per_class");
         return Ok(Arc::new(gnr_data::Subset::first_per_class(whole, per_class)?));
     }

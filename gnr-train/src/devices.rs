@@ -112,7 +112,7 @@ pub fn processor() -> Option<String> {
     value(&text, "model name").map(str::to_owned)
 }
 
-/// The cards on which each engine for cards can compute, or why on none.
+/// The number of cards on which each engine for CUDA cards can compute, or the reason why there are none.
 type Usable = BTreeMap<&'static str, Result<usize, String>>;
 
 /// The reason why no engine has a card; `None` where one has.
@@ -192,7 +192,7 @@ fn vulkan_devices() -> Result<Vec<Adapter>, String> {
     Err(format!("this program was built without burn's Vulkan backend: {}", how_to_build("burn-wgpu")))
 }
 
-/// Driver and cards as `nvidia-smi` reports them, which comes with NVIDIA's driver.
+/// Driver and cards as reported by `nvidia-smi`, a program that comes with NVIDIA's driver.
 fn cards() -> Result<(Option<String>, Vec<Card>), String> {
     let query = ["--query-gpu=driver_version,memory.total,memory.free,name", "--format=csv,noheader,nounits"];
     let asked = Command::new("nvidia-smi").args(query).output();

@@ -159,7 +159,7 @@ fn last_good(checkpoint: &Option<PathBuf>) -> String {
     }
 }
 
-/// Advice what to change. A radius can only be the cause of a quantity at, or computed from, a perturbed point.
+/// Advises which setting to change. Radii are named only for quantities at a perturbed point or computed from one.
 fn remedy(quantity: &Quantity, radii: &[String]) -> String {
     let perturbed = match quantity {
         Quantity::Loss | Quantity::GradientNorm => false,

@@ -30,7 +30,8 @@ pub struct Evaluation {
     pub accuracy_among_classes: Option<f64>,
     /// Number of images in all.
     pub images: u64,
-    /// Whether all images, at least two, got the same logits, bit for bit: the network tells no image from another.
+    /// Whether all images, at least two, got the same logits, bit for bit, so that the network cannot distinguish
+    /// images.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub collapsed: bool,
     /// The results of the classes, in the order of labels.
@@ -66,7 +67,7 @@ pub fn evaluate<M: Model, B: Autodiff>(
     evaluate_mapped(model, backend, params, buffers, loader, None, progress)
 }
 
-/// Evaluates like [`evaluate`], with loaders that have a part of the images on each rank.
+/// Evaluates like [`evaluate`], on several ranks: the loader of each rank has a part of the images.
 ///
 /// # Errors
 /// The errors of [`evaluate`], equal on every rank.
@@ -83,7 +84,8 @@ pub(crate) fn evaluate_in<M: Model, B: Autodiff>(
     Ok(Counted::of_ranks(team, counted)?.evaluation(false))
 }
 
-/// Evaluates a model that may have other classes than the data set: `logits[label]` is the index of a class's logit.
+/// Evaluates a model that may have other classes than the data set: `logits_of[label]` is the index of a class's logit.
+/// `None`: the classes are equal.
 ///
 /// # Errors
 /// The errors of [`evaluate`].
@@ -115,7 +117,7 @@ pub(crate) struct Counted {
     classes: Vec<ClassResult>,
 }
 
-/// Whether logits are those of the images before.
+/// Whether all images so far got the same logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Logits {
     /// No image has been seen.
@@ -142,7 +144,7 @@ impl Logits {
         }
     }
 
-    /// As a number that other ranks can read.
+    /// Encodes the state as a number, for the exchange with other ranks.
     fn to_number(self) -> f64 {
         match self {
             Self::Unseen => -1.0,

@@ -1,7 +1,7 @@
-//! The run folder: starting in it, holding it, and the places of its files.
+//! The run folder: making, opening and locking it, and the places of its files.
 //!
-//! `recipe.toml`, `metrics.jsonl`, `summary.json`, `events.out.tfevents.*`,
-//! `checkpoints/{last,best,average,epoch-*}.safetensors`, `run.lock`.
+//! A folder has `recipe.toml`, `data.json`, `weights.json` (if initial weights were read from a file), `metrics.jsonl`,
+//! `summary.json`, `events.out.tfevents.*`, `checkpoints/{last,best,average,epoch-*}.safetensors` and `run.lock`.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -51,7 +51,7 @@ impl RunFolder {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         recipe_of(path)?;
         let folder = Self::lock(path)?;
-        // A process that died at once may have left the recipe alone.
+        // A process that died early may have left a folder with a recipe and without checkpoints.
         folder.checkpoints()?;
         Ok(folder)
     }
@@ -64,8 +64,8 @@ impl RunFolder {
 
     /// Continues the run with a recipe of more epochs, so that it is no longer finished.
     pub(crate) fn extend(&self, recipe: &Recipe) -> Result<()> {
-        // In this order, a process that dies in between leaves a run that was not extended and that finishes again at
-        // once.
+        // The summary goes first: a process that dies in between leaves a run that was not extended. Such a run
+        // finishes again at once.
         let summary = self.file("summary.json");
         match fs::remove_file(&summary) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -127,7 +127,8 @@ pub fn recipe_of(path: &Path) -> Result<Recipe> {
     Ok(Recipe::load(&path.join("recipe.toml"), &[])?)
 }
 
-/// Refuses a folder that is not empty. A folder with nothing but a lock counts as empty: a process died at once in it.
+/// Refuses a folder that is not empty. A folder with only a lock or a partial recipe counts as empty: a process that
+/// died early leaves these.
 pub(crate) fn refuse_existing(path: &Path) -> Result<()> {
     let folder = |problem: String| TrainError::Folder { path: path.to_path_buf(), problem };
     if is_run(path) {

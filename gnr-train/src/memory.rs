@@ -12,7 +12,8 @@ pub(crate) fn rss_mb(field: &str) -> Option<f64> {
     Some(line.trim().trim_end_matches("kB").trim().parse::<f64>().ok()? / 1024.0)
 }
 
-/// Resets the peak to what is resident now. Where the system forbids that, peaks are those of the process so far.
+/// Resets the peak to the memory that is resident now. If the system forbids that, peaks are those of the process so
+/// far.
 pub(crate) fn reset_peak_rss() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }

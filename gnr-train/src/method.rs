@@ -74,9 +74,9 @@ impl<V: Matrices + Signs + Pack + 'static> Configured<V> {
         if self.hvp == Hvp::GaussNewton { Curvature::GaussNewton } else { Curvature::Hessian }
     }
 
-    /// Makes step `t` (from 0) on one batch, given in groups with their numbers of images: a single group, or those of
-    /// `method.group`. The ranks of `shares` have groups of their own. Where the oracle is of all ranks together, the
-    /// share must be that of one process.
+    /// Makes step `t` (from 0) on one batch. `groups` has the oracle and the number of images of each group: of a
+    /// single group, or of those of `method.group`. Each rank of `shares` passes its own groups. If the oracle already
+    /// answers for all ranks together, `shares` must be those of a single process.
     ///
     /// # Errors
     /// The errors of [`Method::step_ranks`].
@@ -92,8 +92,8 @@ impl<V: Matrices + Signs + Pack + 'static> Configured<V> {
         self.method.step_ranks(t, theta, groups, shares)
     }
 
-    /// The oracle with the products that the recipe asks for, behind a pointer. All regularisers are compiled again for
-    /// every type of oracle, and this leaves one type of them for each type of record.
+    /// Wraps the oracle so that it computes the products that the recipe asks for. All regularisers are compiled once
+    /// for each type of oracle; the trait object leaves one such type for each type of record.
     fn multiplied<'o, O: FullOracle<Vector = V> + 'o>(
         &self,
         oracle: O,

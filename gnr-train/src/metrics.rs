@@ -56,8 +56,8 @@ pub struct EpochMetrics {
     /// Loss of the averaged weights on the test images, if this epoch was evaluated on them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average_test_loss: Option<f64>,
-    /// Whether every validation image, or in runs without these every test image, got the same logits in this epoch's
-    /// evaluations, those of averaged weights included.
+    /// Whether all validation images got the same logits in this epoch's evaluations, also with averaged weights. A run
+    /// without validation images is judged by its test images.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub collapsed: bool,
     /// Learning rate η of the epoch's last step.

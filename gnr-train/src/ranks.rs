@@ -77,7 +77,7 @@ pub(crate) fn same_recipe(team: &Team, recipe: &Recipe) -> Result<()> {
         ))),
     })?;
     let mut own = recipe.deciding();
-    // These decide no number, but which exchanges ranks make.
+    // These keys are compared, too, because they decide which exchanges the ranks make.
     own.train.threads = recipe.train.threads;
     own.train.checkpoint_every_epochs = recipe.train.checkpoint_every_epochs;
     own.train.checkpoint_every_steps = recipe.train.checkpoint_every_steps;
@@ -169,7 +169,8 @@ pub(crate) fn same_images(team: &Team, described: &str, checksum: &str) -> Resul
     })
 }
 
-/// Refuses regularisers that keep a vector where ranks perturb on their own: each rank would have another vector.
+/// Refuses regularisers that keep vectors or tables between steps if ranks perturb on their own: each rank would have
+/// others.
 pub(crate) fn nothing_remembered<B: Autodiff>(regularizers: &Regularizers<ParamVector<B>>) -> Result<()> {
     struct Counts;
     impl<V> StateSink<V> for Counts {

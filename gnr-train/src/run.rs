@@ -36,7 +36,7 @@ pub enum Existing {
     Refuse,
     /// The run is continued, if its recipe is equal and its images are those with which it began.
     Resume,
-    /// The run is continued even where these differ, as far as is allowed here.
+    /// The run is continued even if the recipe or the images differ, as far as the fields allow.
     ResumeChanged {
         /// Whether the recipe may have more epochs; see [`extended`].
         epochs: bool,
@@ -59,7 +59,7 @@ impl Existing {
     }
 }
 
-/// Trains by `recipe` in the run folder `folder`, on the CPU backend in the recipe's precision.
+/// Trains by `recipe` in the run folder `folder`, on the backend, device and precision of the recipe.
 ///
 /// Data, model and initial weights are opened and checked before the folder is made. Setting `stop` (from a signal
 /// handler, another thread) ends the run after the current step with a checkpoint.
@@ -189,8 +189,8 @@ struct Train<'a> {
 }
 
 impl Train<'_> {
-    /// Whether the run resumes, and whether it starts at its initial weights, agreed by all ranks; and sets the number
-    /// of threads.
+    /// Finds out whether the run resumes and whether it starts at its initial weights; all ranks agree on both. Sets
+    /// the number of threads.
     fn look(&mut self) -> Result<(bool, bool)> {
         let Self { team, recipe, folder, existing, .. } = self;
         ranks::same_recipe(team, recipe)?;
@@ -227,7 +227,7 @@ impl Train<'_> {
             recipe.train.threads = usize::from_le_bytes(threads);
         }
         if recipe.train.threads == 0 {
-            // Equally many threads on every rank, because the bits of sums may depend on the number.
+            // Every rank gets the same number of threads, because the bits of sums may depend on the number.
             let own = team.threads(threads(0)) as f64;
             let all = team.agree_with(Ok(()), &[own])?.1;
             recipe.train.threads = all.iter().fold(own, |least, row| least.min(row[0])) as usize;
@@ -271,7 +271,7 @@ impl Train<'_> {
         Ok((prepared, fingerprints))
     }
 
-    /// Opens or makes the run's folder on rank 0, with what a run writes when it begins.
+    /// Opens or makes the run's folder on rank 0, with the files that a run writes when it begins.
     fn open(&self, resumes: bool, prepared: &Prepared, fingerprints: &Fingerprints) -> Result<RunFolder> {
         let folder = self.team.lead(|| {
             let folder = if resumes {

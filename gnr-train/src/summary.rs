@@ -55,16 +55,16 @@ pub struct Summary {
     /// Loss of the averaged weights on the test images after the last epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average_test_loss: Option<f64>,
-    /// Number of epochs after which every validation image, or without some every test image, got the same logits, in
-    /// that evaluation and all later ones. With
-    /// `train.stop_when_collapsed` such a run ends before its last epoch.
+    /// Number of epochs done when the run collapsed: from that evaluation on, all validation images got the same
+    /// logits. A run without validation images is judged by its test images. With `train.stop_when_collapsed` such a
+    /// run may end before its last epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collapsed_at_epoch: Option<u64>,
     /// The best checkpoint.
     pub best: Best,
     /// Wall-clock seconds of all epochs.
     pub seconds: f64,
-    /// Number d of scalar parameters.
+    /// Number of scalar parameters of the model, frozen ones included.
     pub parameters: usize,
     /// Number of gradients computed, in units of a whole batch.
     pub gradient_evaluations: u64,

@@ -51,7 +51,7 @@ impl Team {
     pub fn leads(&self) -> bool {
         self.rank() == 0
     }
-    /// The default number of threads of a rank, on a machine with so many cores.
+    /// The default number of threads of a rank on a machine with `cores` cores.
     pub(crate) fn threads(&self, cores: usize) -> usize {
         (cores / self.neighbours).max(1)
     }
@@ -137,7 +137,8 @@ impl Team {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Ends all ranks if `done` is an error, on which the ranks have not agreed: others may be waiting for this one.
+    /// Ends all ranks if `done` is an error on which the ranks have not agreed, because others may be waiting for this
+    /// rank.
     pub fn ends<T>(&self, done: Result<T>) -> Result<T> {
         if let Err(error) = &done
             && self.size() > 1
@@ -149,7 +150,7 @@ impl Team {
     }
 }
 
-/// The error and its causes as `what: why: why that`; a cause that its parent already quotes is not repeated.
+/// The error and its causes, joined by colons; a cause that its parent already quotes is not repeated.
 fn words(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -43,7 +43,7 @@ pub const READERS: &[(&str, Reader)] = &[
 /// The path that errors name.
 const FILE: &str = "FILE";
 
-/// The recipe of the run whose checkpoints are read; its model has 96 parameters.
+/// The recipe of the run whose checkpoints are read; its model has 85 parameters.
 pub const RECIPE: &str = "[model]\nname = \"mlp\"\nwidths = [1]\n[train]\nthreads = 1\nworkers = 0\nepochs = 1\nbatch_size = 4\n[data]\nsubset = { per_class = 2 }\n";
 
 /// The request of all points and states.

@@ -16,15 +16,16 @@ use crate::sweep::Axis;
 /// One method of a comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arm {
-    /// For names of runs and for the table.
+    /// The method's name, in names of runs and in the table.
     pub name: String,
     /// `section.key=value` assignments over the recipe.
     pub assignments: Vec<String>,
-    /// A known method leaves the recipe's own tables of SAM and GNR as they are where the recipe has them.
+    /// The meaning of a known name; `None` for a new name with assignments. Settings that the recipe itself has for a
+    /// regulariser of the arm stay.
     known: Option<Known>,
 }
 
-/// What a name stands for: regularisers of the registry, and whether the weights are averaged.
+/// The meaning of a known name: regularisers of the registry, and whether the weights are averaged.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Known {
     regularizers: Vec<&'static str>,
@@ -37,10 +38,10 @@ struct Known {
 /// The usual words for the recipe's optimiser alone.
 const USUAL: [&str; 3] = ["sgd", "adam", "adamw"];
 
-/// Before a key that an arm takes out of the recipe.
+/// The mark before a key that an arm removes from the recipe.
 const DROP: char = '!';
 
-/// Names beside those of the regularisers.
+/// Known names beside those of the regularisers, with their meanings.
 const OTHERS: [(&str, &str); 4] = [
     ("base", "the recipe's optimiser alone"),
     ("ema", "the optimiser, evaluated at an exponential average of its weights"),
@@ -49,7 +50,7 @@ const OTHERS: [(&str, &str); 4] = [
 ];
 
 impl Known {
-    /// A name, or several that act together: `sam+gnr`.
+    /// Parses a name, or several names of methods that act together: `sam+gnr`.
     fn parse(text: &str) -> Option<Self> {
         let mut known = Self::default();
         if text == "base" || USUAL.contains(&text) {
@@ -93,8 +94,7 @@ impl Arm {
         ["base", "sam", "gnr", "sam+gnr"].iter().filter_map(|name| name.parse().ok()).collect()
     }
 
-    /// The arms of the built-in demonstration on noisy digits. ρ and α are those that a first look at one seed found
-    /// useful.
+    /// The arms of the built-in demonstration on noisy digits. Their ρ and α were useful in a first look at one seed.
     pub fn demonstration() -> Vec<Self> {
         let strengths: [&[&str]; 4] = [
             &[],
@@ -109,9 +109,9 @@ impl Arm {
         arms
     }
 
-    /// The assignments over a recipe that has none of this arm yet, and then those of the arm itself. Where they name
-    /// another optimiser than the recipe's, `!optimizer.KEY` stands for each key that only the recipe's has; those that
-    /// both have stay.
+    /// The assignments that turn the recipe into this arm's: those of its known name, then its own. If these name
+    /// another optimiser, `!optimizer.KEY` removes each key that only the recipe's optimiser has. Keys of both
+    /// optimisers stay.
     pub fn over(&self, recipe: &Recipe) -> Vec<String> {
         let mut all = Vec::new();
         let mut say = |text: &str| all.push(text.to_owned());
@@ -143,7 +143,8 @@ impl Arm {
         all
     }
 
-    /// [`over`](Self::over) without what drops a key that the recipe does not set, and the keys that are dropped.
+    /// The assignments of [`over`](Self::over) without removals of keys that the recipe does not set, and the removed
+    /// keys.
     pub(super) fn fitted(
         &self,
         recipe: &Recipe,
@@ -154,7 +155,7 @@ impl Arm {
         for index in (0..words.len()).rev() {
             let Some(key) = words[index].strip_prefix(DROP).map(str::to_owned) else { continue };
             let drops = words.remove(index);
-            // A key that is there is refused with the new optimiser.
+            // Without its removal, a key that the recipe sets is refused with the new optimiser.
             if load(&words).is_err() {
                 words.insert(index, drops);
                 dropped.insert(0, key);
@@ -163,7 +164,7 @@ impl Arm {
         (words, dropped)
     }
 
-    /// What it is called in a table, over the optimiser of its recipe.
+    /// The arm's title in a table, with the optimiser of its recipe.
     pub fn title(&self, recipe: &Recipe) -> String {
         match &self.known {
             None => self.name.clone(),
@@ -172,8 +173,8 @@ impl Arm {
         }
     }
 
-    /// The keys of the method itself that tuning searches, over a resolved recipe of this arm. The values are around
-    /// those where the methods are known to help: α·ρ of 1 and more collapses.
+    /// The method's own keys that tuning searches, for a resolved recipe of this arm. Their values lie around those
+    /// that are known to help: with α·ρ of 1 and more, training collapses.
     pub fn axes(recipe: &Recipe) -> Vec<Axis> {
         let mut axes = Vec::new();
         let mut axis = |key: &str, values: &[f64]| axes.push(Axis::numbers(key, values));
@@ -220,13 +221,13 @@ fn strength(entry: &'static Entry) -> Option<(&'static str, f64, Interval)> {
     })
 }
 
-/// Multiples, rounded to what one would write: 0.1 · 0.3 is 0.030000000000000002.
+/// Multiples of `base`, rounded to four significant digits, because 0.1 · 0.3 is 0.030000000000000002.
 fn times(base: f64, factors: &[f64]) -> Vec<f64> {
     factors.iter().map(|factor| format!("{:.3e}", base * factor).parse().unwrap_or(base)).collect()
 }
 
-/// A known name (`sam`), a known name with assignments (`sam method.sam.rho=0.3`), or a new name with assignments
-/// (`mine: method.sam=true method.gnr.every=5`).
+/// Parses a known name (`sam`), a known name with assignments (`sam method.sam.rho=0.3`), or a new name with
+/// assignments (`mine: method.sam=true method.gnr.every=5`).
 impl FromStr for Arm {
     type Err = String;
 

@@ -22,7 +22,7 @@ pub struct Choices {
     /// Absolute path of its `compare.json`.
     path: PathBuf,
     there: Comparison,
-    /// The recipe there without engine and device, which this program need not have.
+    /// The recipe of that comparison, without engine and device, which this program may lack.
     recipe: String,
 }
 
@@ -130,7 +130,7 @@ impl Choices {
     /// settings included.
     ///
     /// # Errors
-    /// As [`settings`](Self::settings).
+    /// The errors of [`settings`](Self::settings).
     pub(super) fn origin(&self, arms: &[Arm], here: &[(String, Recipe)]) -> Result<TunedIn> {
         let (mut settings, mut differences) = (Vec::new(), Vec::new());
         for (arm, (title, recipe)) in arms.iter().zip(here) {
@@ -150,7 +150,7 @@ impl Choices {
         })
     }
 
-    /// The recipe of a method there, tuned.
+    /// The tuned recipe of a method in that comparison.
     fn resolved(&self, arm: &Arm) -> Result<Recipe> {
         let name = &self.tuning(arm)?.arm;
         let words = self.there.arms.iter().find(|there| there.name == *name).map(|there| &there.assignments);
@@ -162,7 +162,7 @@ impl Choices {
     }
 }
 
-/// What decides a result, paths of images and weights included: other files may have other contents.
+/// The recipe's deciding keys with the paths of images and weights, because other files may have other contents.
 fn comparable(recipe: &Recipe) -> Recipe {
     let mut comparable = recipe.deciding();
     comparable.data.dir.clone_from(&recipe.data.dir);
@@ -170,7 +170,8 @@ fn comparable(recipe: &Recipe) -> Recipe {
     comparable
 }
 
-/// What is wrong with the tuning of a method in a file that somebody may have changed.
+/// The first inconsistency in the tuning of a method, in words; `None` if there is none. Somebody may have changed the
+/// file.
 fn damage(tuned: &Tuned, arm: Option<&ArmResult>) -> Option<String> {
     let count = tuned.tries.len();
     if let Some(index) = tuned.finalists.iter().chain([&tuned.best]).find(|&&index| index >= count) {

@@ -1,4 +1,5 @@
-//! What failed, for the other parts of a comparison: a file with the reason for each run, in the folder `failed`.
+//! Failures, recorded for the other parts of a comparison: a file with the reason for each failed run, in the folder
+//! `failed`.
 
 use std::{
     fs,
@@ -19,7 +20,7 @@ fn file(folder: &Path, run: &Run) -> PathBuf {
     folder.join("failed").join(format!("{name}.txt"))
 }
 
-/// Runs that are about to be trained (again) have not failed.
+/// Removes the recorded failures of runs that are about to be trained (again).
 pub(super) fn forget(folder: &Path, runs: &[Run]) -> Result<()> {
     for run in runs {
         let file = file(folder, run);
@@ -31,7 +32,7 @@ pub(super) fn forget(folder: &Path, runs: &[Run]) -> Result<()> {
     Ok(())
 }
 
-/// Tells the failures of these runs.
+/// Records the failures of these runs.
 pub(super) fn tell(folder: &Path, runs: &[Run], failures: &[Failure]) -> Result<()> {
     for failure in failures {
         let file = file(folder, &runs[failure.run]);
@@ -42,7 +43,7 @@ pub(super) fn tell(folder: &Path, runs: &[Run], failures: &[Failure]) -> Result<
     Ok(())
 }
 
-/// The failures among these runs, whichever part trained them.
+/// The recorded failures of unfinished runs, whichever part trained them.
 pub(super) fn told(folder: &Path, runs: &[Run]) -> Result<Vec<Failure>> {
     let mut failures = Vec::new();
     for (index, run) in runs.iter().enumerate().filter(|(_, run)| !is_finished(&run.folder)) {

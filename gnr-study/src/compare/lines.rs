@@ -1,10 +1,10 @@
-//! What the plans of several methods say before training, each line once.
+//! The lines of several methods' plans before training, each once.
 
-/// How a line of a plan begins that tells of something doubtful.
+/// The beginning of a line that is a warning.
 const WARNING: &str = "warning: ";
 
-/// The lines of every method, given with their titles, in the order in which they appear first. A line that not all
-/// methods have names those that have it.
+/// The lines of all methods, each once, in the order of their first appearance. `plans` has the title and the lines of
+/// each method. A line that only some methods have names these.
 pub(super) fn merged(plans: &[(String, Vec<String>)]) -> Vec<String> {
     let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
     for (title, lines) in plans {

@@ -1,5 +1,5 @@
-//! How sharp the loss is at the weights of a finished run: λ₁, the trace, R_SAM and R_GNR on a fixed sample of training
-//! images.
+//! The sharpness of the loss at the weights of a finished run: λ₁, the trace, R_SAM and R_GNR on a fixed sample of
+//! training images.
 
 use std::{
     fs,
@@ -25,16 +25,16 @@ use crate::{
     runner::{Follow, Run, Workers},
 };
 
-/// How sharpness is measured: the same for every run of a comparison.
+/// The settings of sharpness measurements, equal for every run of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Setting {
-    /// Training images, each class in proportion, drawn with seed 0.
+    /// Number of training images, each class in proportion, drawn with seed 0.
     pub images: usize,
-    /// Random sign vectors of the trace (Hutchinson).
+    /// Number of random sign vectors for the trace (Hutchinson).
     pub probes: usize,
     /// Radius ρ of R_SAM and R_GNR.
     pub rho: f64,
-    /// Points that each ascent looks at.
+    /// Number of points that each ascent looks at.
     pub steps: usize,
 }
 
@@ -53,7 +53,7 @@ fn number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
 /// The sharpness of the training loss at the weights of one run, BatchNorm on running statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sharpness {
-    /// How it was measured.
+    /// The settings of the measurement.
     pub setting: Setting,
     /// Largest eigenvalue of the Hessian, to 1 %.
     #[serde(deserialize_with = "number")]
@@ -72,7 +72,7 @@ pub struct Sharpness {
     pub r_gnr: f64,
 }
 
-/// A point to be measured: weights, and where its results lie.
+/// A point to be measured: its weights, and the folder of its results.
 #[derive(Clone, Debug)]
 pub(super) struct Solution {
     weights: PathBuf,
@@ -97,8 +97,8 @@ impl Solution {
         serde_json::from_str::<Sharpness>(&text).ok().filter(|found| found.setting == setting)
     }
 
-    /// Measures, unless that was done, here or by another process meanwhile. `begins` is called first if there is
-    /// something to do or to wait for. `None`: asked to stop.
+    /// Measures the solution, unless an earlier call or another process did so with this setting. `begins` is called
+    /// first if there is something to do or to wait for. `None`: the work was asked to stop.
     pub(super) fn measure(
         &self,
         setting: Setting,
@@ -124,7 +124,7 @@ impl Solution {
         };
         let part = |name: &str| -> Result<PathBuf> {
             let folder = self.folder.join(name);
-            // A part that was stopped takes seconds; a finished one of another setting is of no use.
+            // A stopped part takes only seconds to repeat, and a finished part of another setting is of no use.
             match fs::remove_dir_all(&folder) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     Err(io(&folder, "remove")(error))
@@ -177,8 +177,8 @@ impl Follow for Measuring<'_> {
     }
 }
 
-/// The measurements of all solutions. Those without one of this setting are made now, `workers.jobs` at a time; `told`
-/// hears how many of these are done. `None`: asked to stop.
+/// The measurements of all solutions. Missing ones are made now, `workers.jobs` at a time; `told` gets the numbers of
+/// those that are done and of all missing ones. `None`: the work was asked to stop.
 pub(super) fn measure_all(
     solutions: &[Solution],
     setting: Setting,

@@ -1,6 +1,6 @@
-//! `gnr compare`: is a method worth it on this problem? The same recipe is trained with several methods, paired over
-//! seeds, and the results say how much better which is, how sure that is, what it costs, and how sharp the loss is
-//! where each ended.
+//! `gnr compare`: is a method worth it on this problem? One recipe is trained with several methods, paired over seeds.
+//! The results say how much better each method is, how sure that is, what it costs, and how sharp the loss is at its
+//! solutions.
 //!
 //! A comparison's folder:
 //!
@@ -51,30 +51,30 @@ use crate::{
 use measure::{Measuring, Solution, measure_all};
 use tune::HALVES;
 
-/// What is compared and how.
+/// The options of a comparison.
 #[derive(Clone, Debug)]
 pub struct CompareRequest {
     /// The methods; differences are taken to the first.
     pub arms: Vec<Arm>,
-    /// Seeds 0, 1, … of each method. At least 1.
+    /// Number of seeds 0, 1, … of each method. At least 1.
     pub seeds: u64,
     /// The comparison's folder.
     pub folder: PathBuf,
-    /// Runs at a time and their threads.
+    /// Number of runs at a time, and of their threads.
     pub workers: Workers,
-    /// Train this part of the runs only.
+    /// The part of the runs to train; `None` for all.
     pub shard: Option<Shard>,
-    /// Tune every method first.
+    /// The tuning of every method before the comparison; `None` for no tuning.
     pub tuning: Option<Tuning>,
-    /// Give every method what tuning chose for it in another comparison. Not together with `tuning`.
+    /// The settings that tuning chose for every method in another comparison. Not together with `tuning`.
     pub choices: Option<Choices>,
-    /// Measure how sharp the loss is at each solution.
+    /// Whether to measure how sharp the loss is at each solution.
     pub sharpness: bool,
     /// The command as it was typed, for the report.
     pub command: String,
 }
 
-/// A part of a comparison.
+/// A phase of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Tries of the methods' own keys.
@@ -87,31 +87,31 @@ pub enum Phase {
     Training,
 }
 
-/// Watches a comparison.
+/// Lets a program watch a comparison.
 pub trait CompareObserver: StudyObserver {
-    /// A part begins: its runs, and of each the index of its method.
+    /// A phase begins, with this process's runs and the index of each run's method.
     fn on_phase(&mut self, _phase: Phase, _runs: &[Run], _arms: &[usize]) {}
-    /// After training: so many solutions were measured, of those that had no measurement yet.
+    /// After training, `done` solutions were measured, of `of` that had no measurement yet.
     fn on_measured(&mut self, _done: usize, _of: usize) {}
 }
 
 /// An observer that watches nothing.
 impl CompareObserver for () {}
 
-/// How a comparison ended.
+/// The end of a comparison.
 #[derive(Clone, Debug)]
 pub enum CompareOutcome {
-    /// With a report, which is also in the folder.
+    /// The comparison has a report, which is also in the folder.
     Done(Box<Comparison>),
     /// The comparison was asked to stop; an equal command continues.
     Interrupted,
-    /// This part is done and others are not: so many runs of the phase at hand are finished, of how many.
+    /// This part is done, and other parts are not: runs of the current phase are missing.
     Waiting {
         /// The phase that is not complete.
         phase: Phase,
         /// Number of finished runs.
         done: usize,
-        /// All runs of the phase.
+        /// Number of all runs of the phase.
         of: usize,
     },
 }
@@ -120,7 +120,7 @@ pub enum CompareOutcome {
 pub struct Compare<L> {
     request: CompareRequest,
     load: L,
-    /// What is set over the recipe for each arm, before tuning; choices of another comparison included.
+    /// The assignments over the recipe for each arm before tuning, with the choices of another comparison.
     over: Vec<Vec<String>>,
     recipe: Recipe,
     dropped: Vec<String>,
@@ -228,8 +228,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         self.request.arms.iter().zip(&self.over).map(one).collect()
     }
 
-    /// The tuning in words: a line for each method; and where its choices come from another comparison, a line for
-    /// each difference to that one.
+    /// The tuning in words, a line for each method. If the choices come from another comparison, each difference to it
+    /// has a line, too.
     ///
     /// # Errors
     /// None beyond those of [`plan`](Self::plan).
@@ -272,12 +272,12 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         is_finished(&run.folder)
     }
 
-    /// Opens images and models of every method: what is missing is an error before any training. The plan is that of
-    /// the first method; its data are what the plans of all methods say, each line once, with the methods that it
-    /// concerns unless these are all.
+    /// Opens images and models of every method, so that missing files are errors before any training. Returns the plan
+    /// of the first method, with the lines of all plans as its data, each once. A line that only some methods have
+    /// names these.
     ///
     /// # Errors
-    /// As [`check`](gnr_train::check).
+    /// The errors of [`check`](gnr_train::check).
     pub fn check(&self) -> Result<gnr_train::Plan> {
         let (mut first, mut told) = (None, Vec::new());
         for (title, recipe) in self.recipes()? {
@@ -289,8 +289,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         Ok(gnr_train::Plan { data: lines::merged(&told), ..plan })
     }
 
-    /// Trains what is not finished, measures, and writes the report. Setting `stop` ends the runs after their current
-    /// step, with checkpoints.
+    /// Trains the runs that are not finished, measures, and writes the report. Setting `stop` ends the runs after their
+    /// current step, with checkpoints.
     ///
     /// # Errors
     /// [`StudyError::Locked`] when another process compares in the folder, an error of the disk, a method of which no
@@ -318,7 +318,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             tuned = self.request.arms.iter().map(of).collect::<Result<_>>()?;
         }
         let planned = self.planned(&over)?;
-        // A run is measured when it ends: what takes days then has the sharpness of every run that it has.
+        // A run is measured when it ends. A comparison that takes days then has the sharpness of every finished run.
         let setting = Setting::of(plan.training_images);
         let measuring = Measuring { folder: &self.request.folder, setting, stop };
         let then: &dyn Follow = if self.request.sharpness { &measuring } else { &() };
@@ -332,7 +332,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             None => return Ok(CompareOutcome::Interrupted),
             Some(measured) => found.sharpness(&measured),
         }
-        // The last parts may come here together.
+        // Several parts may come here at the same time.
         let Some(_writer) = FolderLock::wait(&self.request.folder, "report", stop)? else {
             return Ok(CompareOutcome::Interrupted);
         };
@@ -340,8 +340,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         Ok(CompareOutcome::Done(Box::new(found)))
     }
 
-    /// Trains the runs of a phase that are this process's, each followed by `then` once it is finished. The inner error
-    /// ends the comparison for now.
+    /// Trains this process's runs of a phase; `then` follows each finished one. The inner error is an outcome that ends
+    /// the comparison for now.
     fn train(
         &self,
         phase: Phase,
@@ -372,8 +372,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         Ok(Ok(failures))
     }
 
-    /// The runs of every arm at every seed. Seeds are outermost: what was interrupted has whole comparisons; within a
-    /// seed the longest run comes first, so that it does not keep a single core busy at the end.
+    /// The runs of every arm at every seed. Seeds are outermost, so that an interrupted comparison has all methods of a
+    /// seed. Within a seed the longest run comes first, so that it does not keep a single core busy at the end.
     fn planned(&self, over: &[Vec<String>]) -> Result<Planned> {
         let mut all = Vec::new();
         for seed in 0..self.request.seeds {
@@ -393,7 +393,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
     fn at(&self, below: &str, name: String, mut recipe: Recipe) -> Result<Run> {
         recipe.name.clone_from(&name);
         let mut deciding = recipe.deciding();
-        // Names decide nothing: the same run of two comparisons in one folder is one run.
+        // The recipe's name decides nothing: an equal run of two comparisons in one folder is one run.
         deciding.name = "run".into();
         let checksum = crc32c::crc32c(deciding.to_toml()?.as_bytes());
         let plain = name.replace(['+', ' '], "_");
@@ -405,8 +405,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         })
     }
 
-    /// The sharpness of every finished run, with its arm and seed; none if it is not asked for. What other processes
-    /// trained may have to be measured. `None`: asked to stop.
+    /// The sharpness of every finished run, with its arm and seed; empty if it is not asked for. Runs that other
+    /// processes trained may have to be measured. `None`: the work was asked to stop.
     fn measure(
         &self,
         planned: &Planned,

@@ -1,4 +1,4 @@
-//! What a comparison found, as data: `compare.json`.
+//! The results of a comparison as data: `compare.json`.
 
 use std::{fs, path::Path};
 
@@ -23,7 +23,7 @@ use crate::{
 pub struct Comparison {
     /// The recipe's name.
     pub name: String,
-    /// The command that made it.
+    /// The command of the comparison.
     pub command: String,
     /// Version of the program, and the commit where the build knew it.
     pub program: String,
@@ -38,7 +38,7 @@ pub struct Comparison {
     /// The tries of each method, when it was tuned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tuning: Vec<Tuned>,
-    /// The comparison that these tries belong to, when it is another one.
+    /// The comparison to which the tries belong, if it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tuned_in: Option<TunedIn>,
     /// Name and reason of each run that failed.
@@ -51,9 +51,9 @@ pub struct Comparison {
 pub struct Tuned {
     /// The method's name.
     pub arm: String,
-    /// In the order in which they were planned.
+    /// The tries, in the order in which they were planned.
     pub tries: Vec<Try>,
-    /// Index of the best one.
+    /// Index of the best try.
     pub best: usize,
     /// Indices of the best tries, which were trained with further seeds; those that then failed included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -64,12 +64,12 @@ pub struct Tuned {
 }
 
 impl Tuned {
-    /// Before the first try.
+    /// The tuning of a method before its first try.
     pub(super) fn new(arm: &str) -> Self {
         Self { arm: arm.into(), tries: Vec::new(), best: 0, finalists: Vec::new(), at_edge: Vec::new() }
     }
 
-    /// What the best try sets; nothing before the first one.
+    /// The assignments of the best try; empty before the first one.
     pub fn chosen(&self) -> Vec<String> {
         self.tries.get(self.best).map(|best| best.assignments.clone()).unwrap_or_default()
     }
@@ -80,27 +80,28 @@ impl Tuned {
     }
 }
 
-/// What one method achieved.
+/// The results of one method.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ArmResult {
     /// Name of the method.
     pub name: String,
-    /// What it is called in tables.
+    /// The method's title in tables.
     pub title: String,
-    /// What is set over the recipe, tuning included.
+    /// The assignments over the recipe, those of tuning included.
     pub assignments: Vec<String>,
-    /// Its finished runs, by seed.
+    /// The finished runs, by seed.
     pub runs: Vec<RunResult>,
 }
 
 /// One finished run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunResult {
-    /// Initialisation, order and augmentation.
+    /// Seed of initialisation, order and augmentation.
     pub seed: u64,
-    /// After the last epoch, a fraction.
+    /// Test accuracy after the last epoch, a fraction: that of the averaged weights where the run averages.
     pub test_accuracy: f64,
-    /// The highest of all epochs, a fraction. The test images chose that epoch, so it is an optimistic number.
+    /// The highest test accuracy of all epochs, a fraction. The test images choose that epoch, so this number is
+    /// optimistic.
     pub best_test_accuracy: f64,
     /// Training accuracy of the last epoch on images whose labels were flipped, a fraction, where there are some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,20 +109,20 @@ pub struct RunResult {
     /// Training accuracy of the last epoch on the other images, where some labels were flipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_accuracy_untouched: Option<f64>,
-    /// Number of epochs after which every validation (or else test) image got the same output, in all evaluations from
-    /// then on.
+    /// Number of epochs done when the run collapsed: from that evaluation on, every validation (or else test) image got
+    /// the same output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collapsed_at_epoch: Option<u64>,
-    /// Wall-clock time of all steps, without evaluation.
+    /// Wall-clock seconds of all steps, without evaluation.
     pub seconds: f64,
-    /// Gradients of a whole batch, for each step.
+    /// Mean number of gradients of a whole batch in a step.
     pub gradients_per_step: f64,
-    /// Hessian-vector or Gauss–Newton products, for each step.
+    /// Mean number of Hessian-vector or Gauss–Newton products in a step.
     pub products_per_step: f64,
-    /// Commit of the program that trained it, where it is known.
+    /// Commit of the program that trained the run, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// Sharpness at its weights, when it was measured.
+    /// Sharpness at the weights of the run, if it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sharpness: Option<Sharpness>,
     /// Epoch and test accuracy, a fraction, of every epoch that was evaluated.
@@ -133,16 +134,16 @@ pub struct RunResult {
 pub struct Difference {
     /// Index of the method.
     pub arm: usize,
-    /// Index of what it is compared with.
+    /// Index of the method with which it is compared.
     pub base: usize,
-    /// Percentage points, method − base.
+    /// Differences in percentage points, method − base.
     pub points: Summary,
-    /// What all differences together allow one to say.
+    /// The verdict, which takes all differences together.
     pub verdict: Verdict,
 }
 
 impl ArmResult {
-    /// A summary over seeds of what `value` takes from each run; none when no run has it.
+    /// Summarises over seeds the value that `value` takes from each run; `None` when no run has one.
     pub fn over_seeds(&self, value: impl Fn(&RunResult) -> Option<f64>) -> Option<Summary> {
         Summary::of(&self.runs.iter().filter_map(value).collect::<Vec<_>>())
     }
@@ -160,14 +161,14 @@ impl Comparison {
     }
 
     /// The paired differences of the methods after the first to each other, later − earlier, with a reading that takes
-    /// all of them together. They are apart from [`differences`](Self::differences), whose reading would lose power by
-    /// them.
+    /// all of them together. They are not among [`differences`](Self::differences), because the reading of these would
+    /// lose statistical power.
     pub fn differences_between(&self) -> Vec<Difference> {
         let arms = 1..self.arms.len();
         self.paired(arms.flat_map(|base| (base + 1..self.arms.len()).map(move |arm| (arm, base))))
     }
 
-    /// The differences of these pairs (method, what it is compared with) that share a seed.
+    /// The paired differences of these pairs (method, base), over the seeds that both have.
     fn paired(&self, pairs: impl Iterator<Item = (usize, usize)>) -> Vec<Difference> {
         let mut found: Vec<Difference> = Vec::new();
         for (arm, base) in pairs {
@@ -198,7 +199,7 @@ impl Comparison {
         })
     }
 
-    /// Puts measured sharpness to its runs, by arm and seed.
+    /// Assigns measured sharpness to its runs, by arm and seed.
     pub(super) fn sharpness(&mut self, measured: &[(usize, u64, Sharpness)]) {
         for (arm, seed, sharpness) in measured {
             let mut runs = self.arms[*arm].runs.iter_mut();
@@ -293,7 +294,7 @@ impl Comparison {
         Ok(bare(recipe) == bare(&theirs))
     }
 
-    /// What the first method reaches, in words.
+    /// The accuracy of the first method, in words.
     pub fn baseline(&self) -> Option<String> {
         let base = self.arms.first()?;
         Some(format!(

@@ -25,7 +25,8 @@ struct Candidate {
 }
 
 impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
-    /// Both halves of the tuning, and the further seeds of the best tries. The inner error ends the comparison for now.
+    /// Tunes every method: both halves of the tries, and further seeds of the best tries. The inner error is an outcome
+    /// that ends the comparison for now.
     pub(super) fn tune(
         &self,
         tuning: &Tuning,
@@ -68,8 +69,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         Ok(Ok(tuned))
     }
 
-    /// Trains the best tries of each method with further seeds. Where one of them fails, the next best one follows. A
-    /// method with one try that can be trained has nothing to choose, and none is trained again.
+    /// Trains the best tries of each method with further seeds. Where one of them fails, the next best one follows. If
+    /// only one try of a method can be trained, there is no choice, and no try is trained again.
     fn again(
         &self,
         tuning: &Tuning,
@@ -103,7 +104,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         }
     }
 
-    /// Trains tries with these seeds, adds what they reached, and finds the best try of each method.
+    /// Trains tries with these seeds, adds their accuracies, and finds the best try of each method.
     fn judge(
         &self,
         tuning: &Tuning,
@@ -152,8 +153,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         Ok(Ok(()))
     }
 
-    /// One try on the images that are not held out. Labels of held-out images are noisy where those of the training
-    /// images are: who tunes has no others.
+    /// One try on the images that are not held out. Held-out images have noisy labels where training images have them,
+    /// because tuning has no clean labels to choose by.
     fn one_try(&self, tuning: &Tuning, candidate: &Candidate, words: &[String], seed: u64) -> Result<Run> {
         let Candidate { arm, half, number, .. } = *candidate;
         let all = [self.over[arm].as_slice(), words].concat();

@@ -12,12 +12,12 @@ use toml::Value;
 use super::{arm::Arm, outcome::Tuned};
 use crate::sweep::{Axis, assignments, points};
 
-/// How an arm is tuned.
+/// The options of tuning.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tuning {
-    /// Tries of each arm, at least 2.
+    /// Number of tries of each arm, at least 2.
     pub tries: usize,
-    /// Seeds of each try, at least 1.
+    /// Number of seeds of each try, at least 1.
     pub seeds: u64,
     /// The best tries of each arm, which are trained with further seeds before one is chosen. With one seed on a
     /// thousand held-out images, tries within two points of each other cannot be told apart, and the luckiest of many
@@ -29,19 +29,19 @@ pub struct Tuning {
     pub grids: Vec<Axis>,
 }
 
-/// Tries that are trained again, and how often.
+/// The number of tries that are trained again, and of their further seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finalists {
-    /// Tries of each arm, at least 2.
+    /// Number of tries of each arm, at least 2.
     pub count: usize,
-    /// Further seeds of each, at least 1.
+    /// Number of further seeds of each, at least 1.
     pub seeds: u64,
 }
 
 /// The first seed of tries: far from those of the comparison, which count from 0.
 pub const FIRST_SEED: u64 = 1_000_000;
 
-/// One try: what is set over the arm's recipe.
+/// One try: its assignments over the arm's recipe, and its results.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Try {
     /// Assignments of the form `section.key=value`.
@@ -66,7 +66,7 @@ impl Try {
     }
 }
 
-/// The half of the tries that is at hand.
+/// A half of the tries of an arm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Half {
     /// The method's own keys.
@@ -93,8 +93,9 @@ impl Tuning {
         axes
     }
 
-    /// The tries of one half: what each sets over the arm's assignments `over`, when `tuned` has the tries of the first
-    /// half. The very first one changes nothing. A first half whose grid is small leaves more tries to the second.
+    /// The tries of one half: the assignments of each over the arm's assignments `over`. For the second half, `tuned`
+    /// has the tries of the first. The very first try changes nothing. A first half whose grid is small leaves more
+    /// tries to the second.
     ///
     /// # Errors
     /// An arm that is no recipe.
@@ -111,7 +112,7 @@ impl Tuning {
             Half::Method => (Vec::new(), 0, self.tries.div_ceil(2)),
             // An arm without keys of its own goes on with the same grid where the first half ended.
             Half::Optimizer if bare => (Vec::new(), tried, self.tries.saturating_sub(tried)),
-            // What the first half found best is where the second begins; it was tried there.
+            // The second half begins at the best try of the first half, which is not repeated.
             Half::Optimizer => (tuned.chosen(), 1, self.tries.saturating_sub(tried)),
         };
         let known = load(&[over, &start].concat())?;
@@ -132,18 +133,19 @@ fn sane(recipe: &Recipe) -> bool {
     recipe.method.gnr().is_none_or(|gnr| gnr.alpha * gnr.rho < 1.0)
 }
 
-/// The grid in words: what each half of the tries looks at.
+/// The grid of one half of the tries, in words.
 pub(super) fn grid_in_words(axes: &[Axis]) -> String {
     axes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Index of the best try: the highest mean, the first among equals. Where some have more seeds, it is one of these.
+/// Index of the best try: the highest mean, the first among equals. If some tries have more seeds than others, it is
+/// one of these.
 pub(super) fn best(tries: &[Try]) -> Option<usize> {
     let seeds = tries.iter().map(|one| one.val_accuracies.len()).max()?;
     foremost(tries, tries.len()).into_iter().find(|&index| tries[index].val_accuracies.len() == seeds)
 }
 
-/// Indices of the best tries, so many at most, by falling mean; the first among equals. Failed tries are none.
+/// Indices of at most `count` best tries, by falling mean; equal ones stay in order. Failed tries are left out.
 pub(super) fn foremost(tries: &[Try], count: usize) -> Vec<usize> {
     let means = tries.iter().enumerate().filter_map(|(index, one)| Some((index, one.mean()?)));
     let mut means: Vec<(usize, f64)> = means.collect();
@@ -175,7 +177,7 @@ pub(super) fn in_words(assignments: &[String]) -> String {
 pub(super) fn readable(assignment: &str) -> String {
     let Some((key, value)) = assignment.split_once('=') else { return assignment.to_owned() };
     let short = key.rsplit('.').next().unwrap_or(key);
-    // Of `method.gnr.rho` the method is told; `method.gnr` itself is one.
+    // The text names the method of `method.gnr.rho`; `method.gnr` is a method itself.
     let section =
         key.strip_prefix("method.").and_then(|rest| rest.split_once('.')).map(|(section, _)| section);
     let value = match format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v")) {

@@ -1,5 +1,5 @@
-//! Whether somebody trains in a run folder: told from what can be read, because a lock that is tried is a lock that
-//! disturbs.
+//! Whether a process trains in a run folder. The answer comes from reading alone, because trying a lock would disturb
+//! the process that wants it.
 
 use std::{
     fs,
@@ -7,19 +7,19 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// What goes on in a run folder.
+/// The activity in a run folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activity {
     /// The run has reached its end.
     Finished,
-    /// A process trains in it.
+    /// A process trains in the folder.
     Training,
-    /// The run is not finished, and nobody seems to train in it.
+    /// The run is not finished, and no process seems to train in the folder.
     Stopped,
 }
 
 impl Activity {
-    /// In one word.
+    /// The activity in one word.
     pub fn word(self) -> &'static str {
         match self {
             Self::Finished => "finished",
@@ -29,8 +29,8 @@ impl Activity {
     }
 }
 
-/// Of a run that is not finished. `epoch`: seconds that an epoch takes, where that is known; `written`: when the log
-/// was written last.
+/// The activity of a run that is not finished. `epoch` is the time of an epoch in seconds, where it is known; `written`
+/// is the time at which the log was last written.
 ///
 /// On Linux the system tells who holds a lock on this machine. A run of another machine is taken for training as long
 /// as it writes at the usual pace.
@@ -61,8 +61,8 @@ fn is_locked(_: &Path) -> bool {
     false
 }
 
-/// Whether `/proc/locks` tells of a lock of this process on this inode. Devices are not compared: file systems of
-/// several parts show another one here than to those who ask for the file.
+/// Whether `/proc/locks` tells of a lock of this process on this inode. Devices are not compared, because some file
+/// systems show another one here than in the file's metadata.
 #[cfg(target_os = "linux")]
 fn holds(locks: &str, process: &str, inode: u64) -> bool {
     locks.lines().any(|line| {

@@ -1,15 +1,15 @@
-//! What can be drawn of a run: a chart has curves of one unit.
+//! The charts of a run, each of which has curves of one unit.
 
 use gnr_train::EpochMetrics;
 
 use super::log::{Log, StepMetrics};
 
-/// What a chart shows.
+/// The kinds of charts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chart {
     /// L̂ on training, validation and test images, nats.
     Loss,
-    /// On the same images, per cent.
+    /// Accuracy on the same images, per cent.
     Accuracy,
     /// The mean estimate of each regulariser.
     Penalties,
@@ -34,7 +34,7 @@ pub enum Across {
 }
 
 impl Across {
-    /// For an axis.
+    /// The title of the axis.
     pub fn title(self) -> &'static str {
         match self {
             Self::Epoch => "epoch",
@@ -43,7 +43,7 @@ impl Across {
         }
     }
 
-    /// The next one, round and round.
+    /// The next axis; the first one follows the last.
     pub fn next(self) -> Self {
         match self {
             Self::Epoch => Self::Step,
@@ -56,21 +56,21 @@ impl Across {
 /// One curve of a chart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
-    /// What it was measured on (`train`, `test`, …), or whose value it is.
+    /// The name: the images that were measured (`train`, `test`, …), the regulariser, or the kind of value.
     pub name: String,
     /// Place on the axis and value, finite, in the order of time.
     pub points: Vec<[f64; 2]>,
 }
 
-/// Points of a curve of logged steps at most: more become means of neighbours.
+/// Largest number of points in a curve of logged steps. If there are more, means of neighbours are drawn.
 const STEPS_DRAWN: usize = 1000;
 
 impl Chart {
-    /// In the order of the keys 1, 2, ….
+    /// All charts, in the order of the keys 1, 2, ….
     pub const ALL: [Self; 6] =
         [Self::Loss, Self::Accuracy, Self::Penalties, Self::GradNorm, Self::LearningRate, Self::StepRate];
 
-    /// For an axis and a heading, with the unit.
+    /// The title for an axis or a heading, with the unit.
     pub fn title(self) -> &'static str {
         match self {
             Self::Loss => "loss",
@@ -143,7 +143,7 @@ fn finite(x: f64, y: f64) -> Option<[f64; 2]> {
     (x.is_finite() && y.is_finite()).then_some([x, y])
 }
 
-/// Where each epoch stands on an axis.
+/// The position of each epoch on an axis.
 fn places(log: &Log, across: Across) -> Vec<f64> {
     let mut seconds = 0.0;
     let place = |epoch: &EpochMetrics| match across {
@@ -157,7 +157,7 @@ fn places(log: &Log, across: Across) -> Vec<f64> {
     log.epochs().iter().map(place).collect()
 }
 
-/// Logged steps on an axis; nothing where their place is not known.
+/// The points of logged steps on an axis; empty where their positions are not known.
 fn steps(log: &Log, across: Across, value: &dyn Fn(&StepMetrics) -> f64) -> Vec<[f64; 2]> {
     let each = match across {
         Across::Epoch => steps_per_epoch(log).map(|steps| steps as f64),
@@ -175,7 +175,7 @@ fn steps(log: &Log, across: Across, value: &dyn Fn(&StepMetrics) -> f64) -> Vec<
     points.chunks(neighbours).map(mean).collect()
 }
 
-/// Steps an epoch, once that can be told.
+/// Number of steps of an epoch, once the log shows it.
 pub(super) fn steps_per_epoch(log: &Log) -> Option<u64> {
     let of_epoch = log.epochs().last().map(|last| (last.step, last.epoch));
     let of_step = log

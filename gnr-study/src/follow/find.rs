@@ -1,4 +1,4 @@
-//! Which runs lie at or below a folder.
+//! The runs at or below a folder.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use gnr_train::is_run;
 
 use crate::error::{Result, StudyError, io};
 
-/// Folders below each other that are looked into: `runs/compare-digits/tuning/RUN` is three below `runs`.
+/// Number of levels of folders that are searched: `runs/compare-digits/tuning/RUN` is three below `runs`.
 const DEPTH: usize = 4;
 
 /// The run folders at or below a folder, sorted by path. A run holds no runs.
@@ -54,7 +54,7 @@ fn walk(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
     below.iter().try_for_each(|folder| walk(folder, depth - 1, found))
 }
 
-/// A short name for each folder: what follows the folder that all of them share, or the folder's own name.
+/// A short name for each folder: its path below the folder that all of them share; a single folder has its own name.
 pub fn labels(folders: &[PathBuf]) -> Vec<String> {
     let parts: Vec<Vec<String>> = folders
         .iter()

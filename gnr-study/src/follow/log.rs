@@ -14,11 +14,11 @@ use crate::error::{Result, io};
 /// A line of one step, where the recipe asks for such lines (`train.log_every_steps`).
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub struct StepMetrics {
-    /// Steps that are done.
+    /// Number of steps done in the run.
     pub step: u64,
     /// Epoch, from 1.
     pub epoch: u64,
-    /// Steps done in this epoch.
+    /// Number of steps done in this epoch.
     pub step_in_epoch: u64,
     /// L̂ before the step.
     pub loss: f64,
@@ -30,24 +30,24 @@ pub struct StepMetrics {
     pub grad_norm: f64,
 }
 
-/// Bytes before the place of reading that must still be there, or the file is another one.
+/// Number of bytes before the reading position that are compared with the file. If they differ, the file was replaced.
 const TAIL: usize = 256;
 
-/// A line that is longer is none of ours, and is not kept in memory.
+/// Largest length of a line in bytes. A longer line is not one of a run, and is not kept in memory.
 const LONGEST: u64 = 1 << 20;
 
-/// The lines of a run so far. What is not whole or not ours is left out; where a run was resumed, the later lines
-/// count.
+/// The lines of a run so far. Incomplete lines and lines of another kind are left out; where a run was resumed, the
+/// later lines count.
 ///
-/// Reading takes no lock and changes nothing. A file that grows is read on from where the last reading ended; one that
-/// was replaced or cut off is read anew.
+/// Reading takes no lock and changes nothing. A reading continues where the last one ended; a file that was replaced or
+/// cut off is read anew.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
     epochs: Vec<EpochMetrics>,
     steps: Vec<StepMetrics>,
-    /// Bytes read: whole lines only.
+    /// Number of bytes read, without an incomplete last line.
     offset: u64,
-    /// The last of them.
+    /// The last bytes read, `TAIL` at most.
     tail: Vec<u8>,
 }
 
@@ -69,7 +69,7 @@ impl Log {
         log
     }
 
-    /// Reads what is new. True when anything changed. A file that is not there is an empty one.
+    /// Reads new lines. Returns true when anything changed. A missing file counts as an empty one.
     ///
     /// # Errors
     /// A file that cannot be read.
@@ -110,7 +110,7 @@ impl Log {
         }
     }
 
-    /// Whether what was read before stands in the file still.
+    /// Whether the file still has the bytes that were read before.
     fn continues(&self, file: &mut File) -> std::io::Result<bool> {
         if file.metadata()?.len() < self.offset {
             return Ok(false);

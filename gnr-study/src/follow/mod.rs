@@ -1,4 +1,5 @@
-//! Run folders as whoever watches sees them: finished, or while a run writes. Nothing here takes a lock or writes.
+//! Run folders for programs that watch runs, finished ones or ones that are being written. Nothing here takes a lock or
+//! writes.
 //!
 //! * [`FollowedRun`]: a run folder; [`refresh`](FollowedRun::refresh) reads what is new.
 //! * [`runs_in`]: the runs of a folder.
@@ -27,7 +28,7 @@ use crate::{
     results::{Summarized, summary},
 };
 
-/// When a file was written and how long it is: what must change when its text does.
+/// The time at which a file was written, and its length. A changed text changes one of them.
 type Stamp = Option<(SystemTime, u64)>;
 
 fn stamp(path: &Path) -> Stamp {
@@ -35,11 +36,11 @@ fn stamp(path: &Path) -> Stamp {
     Some((metadata.modified().ok()?, metadata.len()))
 }
 
-/// A run folder that is looked at again and again.
+/// A run folder that is read again and again.
 #[derive(Clone, Debug)]
 pub struct FollowedRun {
     folder: PathBuf,
-    /// The recipe, or why there is none.
+    /// The recipe, or the reason why there is none.
     recipe: std::result::Result<Recipe, String>,
     summary: Option<Summarized>,
     log: Log,
@@ -51,7 +52,7 @@ pub struct FollowedRun {
 const FILES: [&str; 3] = ["recipe.toml", "summary.json", "metrics.jsonl"];
 
 impl FollowedRun {
-    /// The run in a folder, nothing of which has been read: [`refresh`](Self::refresh) does.
+    /// The run in a folder, before [`refresh`](Self::refresh) has read anything of it.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: folder.into(),
@@ -63,7 +64,7 @@ impl FollowedRun {
         }
     }
 
-    /// Reads what is new. True when anything but the time has changed.
+    /// Reads new contents. Returns true when anything but the time has changed.
     ///
     /// # Errors
     /// A file that is there and cannot be read. A recipe that is none of ours, or a summary that is cut off, is no
@@ -94,15 +95,15 @@ impl FollowedRun {
         &self.folder
     }
 
-    /// The recipe, or why it cannot be read.
+    /// The recipe, if it could be read.
     ///
     /// # Errors
-    /// In words, as of the last reading.
+    /// The reason why it could not be read, in words, as of the last reading.
     pub fn recipe(&self) -> std::result::Result<&Recipe, &str> {
         self.recipe.as_ref().map_err(String::as_str)
     }
 
-    /// What a finished run came to.
+    /// The summary of a finished run.
     pub fn summary(&self) -> Option<&Summarized> {
         self.summary.as_ref()
     }
@@ -112,12 +113,12 @@ impl FollowedRun {
         &self.log
     }
 
-    /// What goes on in the folder.
+    /// The activity in the folder.
     pub fn activity(&self) -> Activity {
         self.activity
     }
 
-    /// Number of epochs after which every image got the same output, in that evaluation and all since.
+    /// Number of epochs done when the run collapsed: from that evaluation on, every image got the same output.
     pub fn collapsed_at_epoch(&self) -> Option<u64> {
         let evaluated = |epoch: &&EpochMetrics| epoch.test_accuracy.or(epoch.val_accuracy).is_some();
         let evaluated = self.log.epochs().iter().rev().filter(evaluated);
@@ -129,28 +130,28 @@ impl FollowedRun {
         if self.collapsed_at_epoch().is_some() { "collapsed" } else { self.activity.word() }
     }
 
-    /// When the log was written last; before its first line, when the run began.
+    /// The time at which the log was last written; before its first line, the time at which the run began.
     pub fn written(&self) -> Option<SystemTime> {
         self.stamps[2].or(self.stamps[0]).map(|(time, _)| time)
     }
 
-    /// Epochs that are done.
+    /// Number of epochs done.
     pub fn epochs_done(&self) -> u64 {
         self.log.epochs().last().map_or(0, |last| last.epoch)
     }
 
-    /// Epochs of the recipe.
+    /// Number of epochs of the recipe.
     pub fn epochs(&self) -> Option<u64> {
         self.recipe.as_ref().ok().map(|recipe| recipe.train.epochs)
     }
 
-    /// Steps an epoch, once that can be told from the log.
+    /// Number of steps of an epoch, once the log shows it.
     pub fn steps_per_epoch(&self) -> Option<u64> {
         chart::steps_per_epoch(&self.log)
     }
 
-    /// Seconds of an epoch with its evaluation, in the mean over the last three: methods that begin late are slower
-    /// then.
+    /// Mean seconds of an epoch with its evaluation, over the last three epochs, because epochs become slower when a
+    /// method begins late.
     fn epoch_seconds(&self) -> Option<f64> {
         let epochs = self.log.epochs();
         let last = &epochs[epochs.len().saturating_sub(3)..];
@@ -187,7 +188,8 @@ impl FollowedRun {
         let each = self.epoch_seconds()?;
         let left = self.epochs()?.saturating_sub(self.epochs_done()) as f64;
         let since = now.duration_since(self.written()?).unwrap_or_default().as_secs_f64();
-        // Of the epoch at hand: what was logged, and what must have been done since.
+        // The part of the current epoch that is done: the logged part, and the time since then as a fraction of an
+        // epoch.
         let done = self.part_of_epoch() + since / each.max(1e-9);
         Some(each * (left - done.min(1.0)).max(0.0))
     }

@@ -8,19 +8,19 @@ use gnr_train::EpochMetrics;
 use super::Block;
 use crate::{error::Result, statistics::Summary};
 
-/// What a curve shows.
+/// The quantity that a curve shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
     /// Test accuracy in per cent.
     TestAccuracy,
-    /// On the held-out images, per cent.
+    /// Accuracy on the held-out images, per cent.
     ValAccuracy,
     /// Training loss in nats.
     TrainLoss,
 }
 
 impl Quantity {
-    /// For an axis and a caption.
+    /// The title for an axis or a caption.
     pub fn title(self) -> &'static str {
         match self {
             Self::TestAccuracy => "test accuracy, %",
@@ -29,7 +29,7 @@ impl Quantity {
         }
     }
 
-    /// Of an epoch, where it was measured and is a number.
+    /// The value of an epoch; `None` where it was not measured or is not finite.
     pub fn of(self, epoch: &EpochMetrics) -> Option<f64> {
         let value = match self {
             Self::TestAccuracy => epoch.test_accuracy.map(|x| 100.0 * x),
@@ -39,8 +39,9 @@ impl Quantity {
         value.filter(|x| x.is_finite())
     }
 
-    /// First and last value of the axis. The first epochs of an accuracy would press the rest together: its axis begins
-    /// at the lowest twentieth of the means. A loss begins at zero.
+    /// First and last value of the axis. The axis of an accuracy begins above the lowest twentieth of the means,
+    /// because the first epochs would press the rest together. The axis of a loss begins at zero, or at the lowest mean
+    /// below it.
     fn range(self, means: &[f64]) -> Option<[f64; 2]> {
         let mut means = means.to_vec();
         means.sort_by(f64::total_cmp);
@@ -55,12 +56,12 @@ impl Quantity {
     }
 }
 
-/// One method over the epochs.
+/// The curve of a method over the epochs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
     /// Name of the method.
     pub label: String,
-    /// Red, green and blue; those of the [`Block::Key`] that names it.
+    /// Red, green and blue, as in the [`Block::Key`] that names the method.
     pub colour: (u8, u8, u8),
     /// Epoch and the values over seeds, ascending.
     pub points: Vec<(f64, Vec<f64>)>,
@@ -89,11 +90,11 @@ impl Curve {
     }
 }
 
-/// The curves as a drawing for the page, in the page's colours; none when there is nothing to draw. The names are not
-/// in it: a [`Block::Key`] stands for all drawings of a report.
+/// The curves as a drawing for the page, in the page's colours; `None` when there is nothing to draw. Names are not in
+/// the drawing: one [`Block::Key`] names the curves of all drawings of a report.
 ///
 /// # Errors
-/// What the drawing library reports.
+/// Any error of the drawing library.
 pub fn figure(caption: &str, quantity: Quantity, curves: &[Curve]) -> Result<Option<Block>> {
     let summaries: Vec<_> = curves.iter().map(|curve| (curve, curve.summaries())).collect();
     let points = || summaries.iter().flat_map(|(_, points)| points);

@@ -19,12 +19,12 @@ pre{overflow:auto;max-height:24rem;background:var(--soft);padding:.6rem}@media p
 dl{display:grid;grid-template-columns:minmax(min-content,max-content) 1fr;gap:.2rem 1.2rem}dt{font-weight:600}\
 dd{margin:0}dd,p,figcaption{overflow-wrap:anywhere}@media(max-width:40rem){dl{display:block}dd{margin:0 0 .4rem}}";
 
-/// Text of one line or in a drawing, as HTML.
+/// Escapes a text of one line, or in a drawing, for HTML.
 pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Prose as HTML: what stands between two backticks is code.
+/// Prose as HTML, in which text between two backticks is code.
 fn prose(words: &str) -> String {
     let mut parts: Vec<String> = escaped(words).split('`').map(str::to_owned).collect();
     // A backtick without a partner is a character like others.

@@ -26,33 +26,33 @@ pub fn several(number: u64, thing: &str) -> String {
 pub enum Block {
     /// A heading below the title.
     Heading(String),
-    /// What must be read first.
+    /// A caveat that must be read first.
     Caveat(String),
     /// A paragraph of prose.
     Paragraph(String),
-    /// Cells as text. Every row is as long as the header.
+    /// A table of texts. Every row is as long as the header.
     Table {
         /// Names of the columns.
         header: Vec<String>,
         /// Rows from top to bottom.
         rows: Vec<Vec<String>>,
     },
-    /// Red, green and blue of each curve, and what it shows.
+    /// A legend: red, green and blue of each curve, and its name.
     Key(Vec<((u8, u8, u8), String)>),
     /// A drawing. Only the page shows it.
     Figure {
-        /// Stands above the drawing.
+        /// The caption above the drawing.
         caption: String,
         /// An `svg` element.
         svg: String,
     },
-    /// Names and what belongs to them.
+    /// Names with their values.
     Facts(Vec<(String, String)>),
-    /// A program's words.
+    /// A text that is shown as it is, such as a recipe or an error.
     Log {
-        /// The program whose words these are.
+        /// The title of the text.
         title: String,
-        /// The words, line by line.
+        /// The text, line by line.
         text: String,
     },
 }
@@ -62,12 +62,12 @@ pub enum Block {
 pub struct Document {
     /// Title of the report.
     pub title: String,
-    /// Its parts in order.
+    /// The parts of the report, in order.
     pub blocks: Vec<Block>,
 }
 
 impl Document {
-    /// Writes `NAME.md` and `NAME.html` into a folder and gives their names.
+    /// Writes `NAME.md` and `NAME.html` into a folder and returns their names.
     ///
     /// # Errors
     /// Files that cannot be written.
@@ -80,7 +80,7 @@ impl Document {
     }
 }
 
-/// Writes `PREFIX.svg`, `.png`, `.figure.json` and, if asked, `.csv`; their paths.
+/// Writes `PREFIX.svg`, `.png`, `.figure.json` and, if asked, `.csv`. Returns their paths.
 ///
 /// # Errors
 /// A figure that cannot be drawn, files that cannot be written.

@@ -1,4 +1,4 @@
-//! What must be on disk before anything is trained, and the command that gets it.
+//! The files that must be on disk before anything is trained, and the commands that get them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{plan::Dataset, quoted};
 use crate::error::{Result, StudyError};
 
-/// Where everything is.
+/// The places of data sets and weights.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Located {
     /// The folder of each data set; none for what is embedded or installed.
@@ -15,7 +15,8 @@ pub(super) struct Located {
     pub(super) weights: BTreeMap<&'static str, PathBuf>,
 }
 
-/// Folder below `--data` and what in it shows that it is there; none for what is embedded.
+/// The folder below `--data`, and a file or folder in it that shows that the data set is there; `None` for embedded
+/// sets.
 fn place(dataset: Dataset) -> Option<(&'static str, &'static str)> {
     Some(match dataset {
         Dataset::Digits => return None,
@@ -31,11 +32,11 @@ fn place(dataset: Dataset) -> Option<(&'static str, &'static str)> {
     })
 }
 
-/// How to get it below the folder `data`: as gnr-data says, but for our own image folders.
+/// The command that gets a data set into the folder `data`: gnr-data's own, except for our own image folders.
 fn hint(dataset: Dataset, data: &str, folder: &str) -> String {
     match dataset.info() {
         Some(info) => {
-            // The archives of these unpack to the folder itself.
+            // The archives of these data sets contain the folder itself.
             let whole = matches!(dataset, Dataset::Cifar10 | Dataset::Cifar100 | Dataset::Food101);
             let dir = if whole { data.to_owned() } else { format!("{data}/{folder}") };
             info.fetch_hint.replace("DIR", &dir)
@@ -55,7 +56,7 @@ pub(super) fn folder(dataset: Dataset) -> Option<&'static str> {
     place(dataset).map(|(folder, _)| folder).filter(|_| dataset != Dataset::FashionMnist)
 }
 
-/// How to get a file of published weights into the folder `data`.
+/// The command that gets a file of published weights into the folder `data`.
 fn weights_hint(file: &str, data: &str) -> String {
     match file {
         "efficientnet_lite0.pth" => format!(
@@ -79,7 +80,7 @@ pub(super) fn locate(
 ) -> Result<Located> {
     let shown = quoted(&data.unwrap_or(Path::new("data")).display().to_string());
     let mut located = Located::default();
-    // Name, where it was looked for, command.
+    // Each entry has the name, the place that was searched, and the command.
     let mut missing = Vec::new();
     for &dataset in datasets {
         let Some((folder, witness)) = place(dataset) else {

@@ -1,4 +1,4 @@
-//! A dry run: the runs, what they cost in gradients, and how long that takes on this machine by a short calibration.
+//! A dry run: the runs, their cost in gradients, and an estimate of their time on this machine by a short calibration.
 
 use gnr_train::BenchRequest;
 
@@ -9,12 +9,13 @@ use crate::{
     runner::Workers,
 };
 
-/// Work of a calibration step: half a second or so on a core, whatever the net; the best of a few counts.
+/// Work of a calibration step in millions of multiplications of forward passes: about half a second on a core, for any
+/// net. The fastest of a few steps counts.
 const CALIBRATION_MFLOP: f64 = 2_000.0;
 /// Number of timed steps.
 const ROUNDS: usize = 4;
 
-/// Says every run with its state, and what the unfinished ones of each net come to.
+/// Lists every run with its state, and the cost of each net's unfinished runs.
 pub(super) fn show(runs: &[Planned], workers: Workers, say: Say<'_>) {
     for planned in runs {
         let run = &planned.run;

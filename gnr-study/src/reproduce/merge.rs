@@ -13,12 +13,12 @@ use crate::{
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Merged {
     pub(super) copied: usize,
-    /// Here already, the same or further.
+    /// Number of runs that are here already, equal or further.
     pub(super) kept: usize,
 }
 
-/// Copies runs that are missing here, or are finished or further there. A run that is finished on both sides with
-/// another result is a conflict.
+/// Copies runs that are missing here, or that are finished or further in another folder. A run that is finished on both
+/// sides with another result is a conflict.
 ///
 /// # Errors
 /// All conflicts at once, before anything is copied; a folder without runs; files that cannot be read or written.
@@ -42,7 +42,7 @@ pub(super) fn merge(from: &[PathBuf], into: &Path) -> Result<Merged> {
             if let Some(holder) = lock::trainer(&theirs) {
                 return Err(StudyError::Locked { folder: theirs, holder });
             }
-            // Another folder of the list may have it too: what is to be copied counts as here.
+            // Another folder of the list may have the run, too: a run that is to be copied counts as one that is here.
             let target = into.join(RUNS).join(&name);
             let planned = copies.iter().position(|(_, to)| *to == target);
             let ours = planned.map_or_else(|| target.clone(), |index| copies[index].0.clone());
@@ -101,7 +101,8 @@ fn compare(ours: &Path, theirs: &Path) -> Result<Side> {
     })
 }
 
-/// Time, commit and what else may differ between two machines decides nothing.
+/// Whether two runs have equal results. Time, commit and other facts that may differ between two machines decide
+/// nothing.
 fn same(a: &Summarized, b: &Summarized) -> bool {
     let result = |s: &Summarized| (s.test_accuracy, s.test_loss, s.steps, s.gradient_evaluations, s.products);
     result(a) == result(b)
@@ -111,7 +112,8 @@ fn epochs(folder: &Path) -> usize {
     results::epochs(folder).map_or(0, |epochs| epochs.len())
 }
 
-/// Copies a run folder; the target is the old or the new run, whatever happens in between.
+/// Copies a run folder beside the target and then replaces the target. The old run is untouched until the copy is
+/// complete. The replacement itself, a removal and a rename, is not atomic.
 fn replace(theirs: &Path, target: &Path) -> std::io::Result<()> {
     let mut partial = target.to_path_buf().into_os_string();
     partial.push(".merging");

@@ -1,8 +1,8 @@
-//! The tables and figures of the paper: what is trained, at which scale, and the report on it.
+//! The tables and figures of the paper: the runs at each scale, and the reports on them.
 //!
-//! `plan` says what to train, `recipe` writes that down, `data` finds what must be on disk before, `runs` trains it by
-//! the [`runner`](crate::runner) (finished runs are never repeated), `results` reads the run folders, `report` says
-//! what they support, `figures` measures and draws.
+//! `plan` lists the cases to train, `recipe` makes a recipe of each, `data` finds the files that must be on disk
+//! before. `runs` trains them by the [`runner`](crate::runner) (finished runs are never repeated), `results` reads the
+//! run folders, `report` says what they support, `figures` measures and draws.
 
 mod data;
 mod estimate;
@@ -35,38 +35,39 @@ pub use figures::worked_example;
 pub use plan::Scale;
 pub use recipes::{check_recipes, write_recipes};
 
-/// Below the folder of a reproduction: one folder a run.
+/// The folder below that of a reproduction, which has one folder for each run.
 const RUNS: &str = "runs";
 
-/// What the library has to say while it works, line by line: a program prints it.
+/// The receiver of the lines that the library has to say while it works; a program prints them.
 pub type Say<'a> = &'a mut (dyn FnMut(&str) + Send);
 
-/// What to reproduce, and where.
+/// The options of a reproduction.
 #[derive(Clone, Debug)]
 pub struct ReproduceRequest {
     /// `table1` to `table4`, `figure1` to `figure3`, or `all`.
     pub what: String,
-    /// How large the reproduction is.
+    /// The size of the reproduction.
     pub scale: Scale,
     /// Folder of the data sets (not needed by [`Scale::Smoke`]).
     pub data: Option<PathBuf>,
-    /// Seeds 0, 1, … of each cell. At least 1.
+    /// Number of seeds 0, 1, … of each cell. At least 1.
     pub seeds: u64,
-    /// Train for this many epochs instead of the scale's own number.
+    /// Number of epochs instead of the scale's own number.
     pub epochs: Option<u64>,
-    /// Runs at a time and their threads.
+    /// Number of runs at a time, and of their threads.
     pub workers: Workers,
     /// Folder of the runs and the reports.
     pub out: PathBuf,
     /// Only the runs whose name (`data/net/method/seed`) contains one of these; empty: all.
     pub only: Vec<String>,
-    /// Train this part only; the whole reports when all parts are done.
+    /// The part of the runs to train; `None` for all. A command with a part writes no report: one without a part does
+    /// when all parts are done.
     pub shard: Option<Shard>,
     /// The command in words, for the report.
     pub command: String,
 }
 
-/// How a reproduction ended.
+/// The end of a reproduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reproduced {
     /// Everything was trained and reported.
@@ -75,7 +76,7 @@ pub enum Reproduced {
     Interrupted,
 }
 
-/// What is made of the runs of a plan.
+/// The product of a plan's runs.
 #[derive(Clone, Copy)]
 enum Product {
     Table(Table),
@@ -102,15 +103,15 @@ impl Product {
     }
 }
 
-/// A plan and what is made of its runs.
+/// A plan and the product of its runs.
 struct Target {
     product: Product,
     plan: Plan,
 }
 
 impl ReproduceRequest {
-    /// Trains what is not finished, several runs at a time, and writes `WHAT.md` and `WHAT.html` for tables, `WHAT.md`
-    /// and its pictures for figures. Setting `stop` ends all runs after their current step, with checkpoints.
+    /// Trains the runs that are not finished, several at a time, and writes `WHAT.md` and `WHAT.html` for tables,
+    /// `WHAT.md` and its pictures for figures. Setting `stop` ends all runs after their current step, with checkpoints.
     ///
     /// # Errors
     /// Unknown targets and missing data, before anything is trained; [`StudyError::Locked`]; a full disk; failed runs,
@@ -159,7 +160,8 @@ impl ReproduceRequest {
         Ok(Reproduced::Done)
     }
 
-    /// Says what would be run, what is there already, what the rest costs, and about how long it takes here.
+    /// Says which runs there would be, which are finished already, the cost of the others, and their approximate time
+    /// here.
     ///
     /// # Errors
     /// Unknown targets and missing data.
@@ -173,7 +175,7 @@ impl ReproduceRequest {
         for target in &targets {
             all.extend(self.runs(&target.plan, &located, &out)?);
         }
-        // Every run once: a figure may look at the runs of a table.
+        // Every run is listed once, because a figure may use the runs of a table.
         let mut seen = BTreeSet::new();
         all.retain(|planned| seen.insert(planned.run.folder.clone()));
         estimate::show(&all, self.workers, say);
@@ -205,7 +207,7 @@ impl ReproduceRequest {
         Ok(())
     }
 
-    /// What the name stands for, as far as the filters leave runs of it.
+    /// The targets that the request names, without those of which the filters leave no run.
     fn targets(&self) -> Result<Vec<Target>> {
         let products: Vec<Product> =
             Product::all().filter(|product| self.what == "all" || product.slug() == self.what).collect();
@@ -283,7 +285,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(io(path, "resolve"))
 }
 
-/// A word as a shell takes it.
+/// Quotes a word for a shell, if it needs that.
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

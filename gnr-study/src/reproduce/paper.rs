@@ -1,11 +1,11 @@
-//! The paper's own numbers (`gnr-study/paper.toml`), each with the words that it is from.
+//! The paper's own numbers (`gnr-study/paper.toml`), each with the words from which it is taken.
 
 use serde::Deserialize;
 
 use super::plan::{Method, Net};
 use crate::error::{Result, StudyError};
 
-/// The checked-in file.
+/// The contents of the checked-in file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Paper {
@@ -36,8 +36,10 @@ struct Claim {
 }
 
 impl Paper {
+    /// Reads the checked-in file.
+    ///
     /// # Errors
-    /// When the checked-in file is no longer what this reads.
+    /// A checked-in file that is not of this form.
     pub(super) fn read() -> Result<Self> {
         toml::from_str(include_str!("../../paper.toml")).map_err(|error| StudyError::File {
             path: "gnr-study/paper.toml".into(),
@@ -52,12 +54,12 @@ impl Paper {
         })
     }
 
-    /// The words in which the paper's text has a row.
+    /// The words of the paper's text from which a row is taken.
     pub(super) fn quote(&self, table: &str, net: &Net) -> Option<&str> {
         Some(self.row(table, net)?.quote.as_str())
     }
 
-    /// `76.05 ± 0.12`, where the paper's text has this cell.
+    /// The accuracy of a cell, as in `76.05 ± 0.12`; `None` where the paper's text lacks the cell.
     pub(super) fn accuracy(&self, table: &str, net: &Net, method: Method) -> Option<String> {
         let slug = method.slug(net.optimizer.title());
         let value = self.row(table, net)?;
@@ -69,7 +71,7 @@ impl Paper {
         })
     }
 
-    /// What the text says about a table.
+    /// The claims of the paper's text about a table.
     pub(super) fn claims(&self, table: &str) -> Vec<&str> {
         let of = self.claim.iter().filter(|claim| claim.table == table);
         of.map(|claim| claim.quote.as_str()).collect()

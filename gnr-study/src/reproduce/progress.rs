@@ -1,4 +1,4 @@
-//! Tells what happened to each run and how long the rest will take.
+//! The progress of a queue: reports the end of each run, and the time that the others will take.
 
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,11 @@ pub(super) struct Progress<'a> {
     jobs: usize,
     say: Say<'a>,
     started: Instant,
-    /// When each run began, until it ends.
+    /// The time at which each run began, until it ends.
     began: Vec<Option<Instant>>,
     done: usize,
     cost_left: f64,
-    /// Of the runs that ended: cost and seconds, to turn the one into the other.
+    /// Cost and seconds of the runs that ended, to turn cost into time.
     spent: (f64, f64),
 }
 
@@ -28,14 +28,14 @@ impl<'a> Progress<'a> {
         Self { runs, jobs, say, started: Instant::now(), began, done: 0, cost_left, spent: (0.0, 0.0) }
     }
 
-    /// All runs ended because they were asked to.
+    /// Reports that all runs ended because they were asked to.
     pub(super) fn interrupted(&mut self) {
         for (run, _) in self.runs.iter().zip(&self.began).filter(|(_, began)| began.is_some()) {
             (self.say)(&format!("stopped with a checkpoint: {}", run.name));
         }
     }
 
-    /// All runs ended because the disk takes no more.
+    /// Reports that all runs ended because the disk takes no more.
     pub(super) fn disk_refused(&mut self) {
         (self.say)(
             "the disk refuses to be written: nothing more is started; make room, or make it writable, and run the command again",
@@ -90,7 +90,7 @@ impl StudyObserver for Progress<'_> {
     }
 }
 
-/// A time as people say it.
+/// A time in the unit that people use for it.
 pub(super) fn short(seconds: f64) -> String {
     match seconds {
         s if s < 100.0 => format!("{s:.0} s"),

@@ -17,14 +17,14 @@ const GNR_ALPHA: f64 = 0.1;
 /// Norm of the perturbation of a forward difference: the most accurate in f32.
 const DIFFERENCE_STEP: f64 = 1e-3;
 
-/// α of a GNR that acts on one step in `every`: as much in the mean. The paper only says "higher"; 0.1, 0.2, 0.5, 1 and
-/// 2 for its ratios are values of its grid.
+/// The α of a GNR that acts on one step in `every`, in proportion, so that its mean over all steps stays. The paper
+/// only says "higher"; the values 0.1, 0.2, 0.5, 1 and 2 for its ratios are values of its grid.
 fn alpha(every: u64) -> f64 {
     // Not 0.1·every, which is 0.30000000000000004 for 3.
     every as f64 / (1.0 / GNR_ALPHA).round()
 }
 
-/// What the constants above are, for the report.
+/// The constants above in words, for the report.
 pub(super) fn hyperparameters() -> String {
     format!(
         "SGD with momentum 0.9; SAM ρ = {SAM_RHO}; GNR ρ = {GNR_RHO}, α = {GNR_ALPHA} on every step, α = {GNR_ALPHA}·n on one step \
@@ -32,14 +32,14 @@ pub(super) fn hyperparameters() -> String {
     )
 }
 
-/// What does not decide a run: where its files lie.
+/// The places of a run's files, which do not decide the run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Placement<'a> {
     pub(super) data: Option<&'a Path>,
     pub(super) weights: Option<&'a Path>,
 }
 
-/// What there is of these.
+/// A table of those entries that have a value.
 fn section<const N: usize>(entries: [(&str, Option<Value>); N]) -> Table {
     entries.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
@@ -145,7 +145,7 @@ fn train(net: &Net, seed: u64) -> Table {
     ])
 }
 
-/// The recipe. Without a placement it is what decides the run and nothing else.
+/// The recipe of a case. Without a placement it has no path, so that its text can address the run.
 pub(super) fn table(net: &Net, case: &Case, place: Placement<'_>) -> Table {
     let base = net.optimizer.title();
     let name = format!("{}-{}-{}", net.slug().replace('/', "-"), case.method.slug(base), case.seed);
@@ -160,10 +160,10 @@ pub(super) fn table(net: &Net, case: &Case, place: Placement<'_>) -> Table {
     ])
 }
 
-/// The recipe's text, the same on every machine.
+/// The recipe's text; without a placement, it is equal on every machine.
 ///
 /// # Errors
-/// What TOML cannot hold.
+/// A value that TOML cannot hold.
 pub(super) fn toml(net: &Net, case: &Case, place: Placement<'_>) -> Result<String> {
     written(&table(net, case, place))
 }
@@ -180,7 +180,8 @@ pub(super) fn parsed(name: &str, text: &str) -> Result<Recipe> {
     Ok(Recipe::parse(name, name, text, &[])?)
 }
 
-/// What a run's address is made of: the recipe without a placement, and what the weights are that it starts from.
+/// The text from which a run's address is made: the recipe without a placement, after the origin of its initial
+/// weights.
 pub(super) fn identity(net: &Net, case: &Case) -> Result<String> {
     let start = match net.start {
         Start::Random => String::new(),

@@ -11,11 +11,10 @@ use super::plan::{Case, METHODS, Method, Net, Plan, Product, Scale, Start, Table
 use super::recipe::{self, Placement};
 use crate::error::{Result, StudyError, io};
 
-/// Folders that hold nothing else.
+/// The scales with their folders, which hold nothing else.
 const FOLDERS: [(Scale, &str); 2] = [(Scale::Paper, "paper"), (Scale::Small, "small")];
 
-/// Writes the recipes below `root` and removes what does not belong there. Returns how many there are and how many were
-/// changed.
+/// Writes the recipes below `root` and removes other files. Returns the numbers of all recipes and of changed files.
 ///
 /// # Errors
 /// Files that cannot be read, written or removed.
@@ -36,7 +35,7 @@ pub fn write_recipes(root: &Path) -> Result<(usize, usize)> {
     Ok((expected.len(), wrong.len()))
 }
 
-/// The number of recipes, all of them as the plan says.
+/// Checks that the recipes below `root` are those of the plan. Returns their number.
 ///
 /// # Errors
 /// Files that lack, differ, or should not be there.
@@ -73,7 +72,7 @@ fn differing(root: &Path, expected: &BTreeMap<PathBuf, String>) -> Result<Vec<Pa
     Ok(wrong)
 }
 
-/// Path below `recipes/` and text of each.
+/// The text of each recipe, by its path below `recipes/`.
 fn expected() -> Result<BTreeMap<PathBuf, String>> {
     let mut files = BTreeMap::new();
     for (scale, folder) in FOLDERS {
@@ -93,7 +92,7 @@ fn stem(table: Table, net: &Net) -> String {
     format!("{}-{}", table.slug(), net.slug().replace('/', "-"))
 }
 
-/// The method of the file itself: the paper's.
+/// The method of the files as they are: the paper's.
 const OWN: Method = METHODS[1];
 
 fn text(table: Table, scale: Scale, net: &Net) -> Result<String> {
@@ -121,7 +120,7 @@ fn text(table: Table, scale: Scale, net: &Net) -> Result<String> {
     Ok(text + "\n" + &recipe::written(&recipe)?)
 }
 
-/// What turns the file's method into another, as `gnr train --set` takes it.
+/// The assignments for `gnr train --set` that turn the file's method into another one.
 fn assignments(method: Method) -> Vec<(&'static str, &'static str)> {
     let mut sets = Vec::new();
     if method.sam {

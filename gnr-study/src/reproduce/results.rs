@@ -1,4 +1,4 @@
-//! What the finished runs of a plan came to.
+//! The results of a plan's finished runs.
 
 use gnr_train::EpochMetrics;
 
@@ -16,12 +16,12 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Outcome {
     pub(super) case: Case,
-    /// Of the last epoch, per cent.
+    /// Test accuracy after the last epoch, per cent.
     pub(super) accuracy: f64,
     pub(super) epochs: Vec<EpochMetrics>,
     /// Gradients and products a step, as the program counted them.
     pub(super) work: Option<[f64; 2]>,
-    /// Commit that trained it.
+    /// Commit of the program that trained the run.
     pub(super) commit: Option<String>,
 }
 
@@ -54,7 +54,7 @@ impl Results {
         Summary::of(&differences)
     }
 
-    /// Gradients and products a step: the same for every seed.
+    /// Gradients and products a step, which are equal for every seed.
     pub(super) fn work(&self, net: usize, method: Method) -> Option<[f64; 2]> {
         self.cell(net, method).find_map(|outcome| outcome.work)
     }

@@ -20,11 +20,11 @@ use crate::{
 pub(super) struct Planned {
     pub(super) net: Net,
     pub(super) case: Case,
-    /// Its name is `data/net/method/seed`.
+    /// The run, whose name is `data/net/method/seed`.
     pub(super) run: Run,
-    /// The run whose weights it starts from, for [`Start::OwnPretraining`].
+    /// The run that provides the initial weights, for [`Start::OwnPretraining`].
     start: Option<Run>,
-    /// In gradients of a batch.
+    /// Cost of the run in gradients of a batch.
     pub(super) gradients: f64,
     pub(super) finished: bool,
 }
@@ -32,7 +32,7 @@ pub(super) struct Planned {
 /// The runs of a plan, in its order; `finished` as found on disk.
 ///
 /// # Errors
-/// When a summary cannot be read.
+/// A summary that cannot be read.
 pub(super) fn prepare(plan: &Plan, located: &Located, out: &Path) -> Result<Vec<Planned>> {
     let mut runs = Vec::new();
     for &case in &plan.cases {
@@ -126,8 +126,8 @@ fn watched(runs: &[Run], workers: Workers, say: Say<'_>, stop: &AtomicBool) -> R
     }
 }
 
-/// Within a seed the longest runs first: a long one that comes last keeps a single core busy. Seeds stay in their
-/// order, so that an interrupted reproduction has whole comparisons.
+/// Sorts the runs of a seed by falling cost, because a long run that comes last keeps a single core busy. Seeds stay in
+/// their order, so that an interrupted reproduction has whole comparisons.
 fn longest_first(queue: &mut [&Planned]) {
     queue.sort_by(|a, b| a.case.seed.cmp(&b.case.seed).then(b.run.cost.total_cmp(&a.run.cost)));
 }

@@ -35,7 +35,7 @@ fn series(label: &str, curve: &Curve, (colour, style): (usize, Style)) -> Series
     Series::line(label, x, y).styled(visible(style, curve.points.len())).coloured(colour)
 }
 
-/// Values that span more than two decades, all positive, show themselves on a logarithmic scale only.
+/// The vertical axis: logarithmic if all values are positive and span more than two decades, otherwise linear.
 fn vertical(title: &str, curves: &[&Curve]) -> Axis {
     let values = || curves.iter().flat_map(|curve| curve.points.iter().map(|[_, y]| *y));
     let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
@@ -56,12 +56,12 @@ fn figure(
     Ok(Block::Figure { caption, svg: inline_svg(&figure)? })
 }
 
-/// Epochs, or steps as long as no epoch has ended.
+/// The horizontal axis: epochs, or steps as long as no epoch has ended.
 pub(super) fn across(runs: &[FollowedRun]) -> Across {
     if runs.iter().any(|run| run.epochs_done() > 0) { Across::Epoch } else { Across::Step }
 }
 
-/// One drawing a chart with all curves of a run.
+/// A drawing for each chart, with all curves of a run.
 pub(super) fn of_one(run: &FollowedRun) -> Result<Vec<Block>> {
     let across = across(std::slice::from_ref(run));
     let mut blocks = Vec::new();
@@ -70,7 +70,7 @@ pub(super) fn of_one(run: &FollowedRun) -> Result<Vec<Block>> {
         if curves.is_empty() {
             continue;
         }
-        // What is pale lies below.
+        // Pale curves lie below the others.
         let mut dressed: Vec<_> =
             curves.iter().enumerate().map(|(index, curve)| (curve, dress(curve, index))).collect();
         dressed.sort_by_key(|(_, (_, style))| *style != Style::Thin);
@@ -85,7 +85,7 @@ pub(super) fn of_one(run: &FollowedRun) -> Result<Vec<Block>> {
     Ok(blocks)
 }
 
-/// One drawing for each curve that some run has, with all runs; they are named by a [`Block::Key`].
+/// A drawing for each curve that some run has, with all runs. A [`Block::Key`] names the runs.
 pub(super) fn of_several(runs: &[FollowedRun]) -> Result<Vec<Block>> {
     let across = across(runs);
     let mut blocks = Vec::new();
@@ -94,7 +94,7 @@ pub(super) fn of_several(runs: &[FollowedRun]) -> Result<Vec<Block>> {
         let mut names: Vec<&str> = curves.iter().flatten().map(|curve| curve.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
-        // Curves of an epoch's mean say what those of its steps do.
+        // Curves of steps are left out, because curves of epochs' means say as much.
         let epochs = names.iter().any(|name| !name.ends_with("steps"));
         for name in names.into_iter().filter(|name| !epochs || !name.ends_with("steps")) {
             let of = |(index, curves): (usize, &'_ Vec<Curve>)| {
@@ -116,7 +116,7 @@ pub(super) fn of_several(runs: &[FollowedRun]) -> Result<Vec<Block>> {
     Ok(blocks)
 }
 
-/// Eight colours: the ninth run is dashed.
+/// The style of a run's curves. There are eight colours, so the curves of the ninth run are dashed.
 fn style_of(index: usize) -> Style {
     if (index / 8).is_multiple_of(2) { Style::Line } else { Style::Dashed }
 }

@@ -1,4 +1,4 @@
-//! What was measured of a run into its folder: spectrum, trace, density, sharpness, and every figure that was drawn.
+//! The measurements in a run's folder: spectrum, trace, density, sharpness, and every figure that was drawn.
 
 use std::{
     fs,
@@ -18,14 +18,14 @@ use crate::{
     report::Block,
 };
 
-/// Blocks of what there is, and a sentence for what is not whole.
+/// Blocks of the measurements that were found, and a sentence for each that is missing or incomplete.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) blocks: Vec<Block>,
     pub(super) missing: Vec<String>,
 }
 
-/// The commands that measure, as they name their folder and file.
+/// The commands that measure, which are also the names of their folders and files.
 const COMMANDS: [&str; 6] = ["spectrum", "trace", "density", "sharpness", "landscape", "minima"];
 
 pub(super) fn found(run: &FollowedRun) -> Result<Found> {
@@ -80,7 +80,7 @@ fn heading(command: &str, epoch: Option<u64>) -> String {
     epoch.map_or_else(|| what.to_owned(), |epoch| format!("{what} after epoch {epoch}"))
 }
 
-/// What was measured on, and whether the run went on since.
+/// The weights and images of a measurement in words, and whether the run continued since.
 fn subject(subject: &Value, epoch: Option<u64>, run: &FollowedRun) -> String {
     let text = |key: &str| subject[key].as_str().unwrap_or("unknown").to_owned();
     let statistics = if subject["batch_norm"] == "eval" { "running" } else { "batch" };
@@ -158,7 +158,7 @@ impl Found {
             self.missing.push("density/density.csv is missing or has no points".into());
             return Ok(());
         }
-        // Six decades: the bulk near zero is higher than everything else by many.
+        // The axis has six decades, because the bulk near zero is many decades higher than the rest.
         let (x, y) = points.iter().map(|[x, y]| (*x, *y)).unzip();
         let lines = Lines {
             x: Axis::linear("eigenvalue"),
@@ -204,7 +204,7 @@ impl Found {
         Ok(())
     }
 
-    /// What `gnr compare` measured of a run of its own: `../../measures/RUN`.
+    /// The measurements of `gnr compare` for one of its own runs, in `../../measures/RUN`.
     fn of_comparison(&mut self, run: &FollowedRun) -> Result<()> {
         let at = run.folder().parent().and_then(Path::parent).zip(run.folder().file_name());
         let Some(path) = at.map(|(study, name)| study.join("measures").join(name)) else { return Ok(()) };

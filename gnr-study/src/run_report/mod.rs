@@ -1,6 +1,6 @@
 //! The page of one run, or of several runs over each other: curves, results, cost, what was measured of the trained
-//! net, recipe, origin. Made from run folders alone, of runs that are finished, interrupted or training; what is
-//! missing is said.
+//! net, recipe, origin. The page is made from run folders alone, of runs that are finished, interrupted or training.
+//! Missing parts are named.
 
 mod figures;
 mod measured;
@@ -22,18 +22,18 @@ use crate::{
     report::Document,
 };
 
-/// A page, and what it could not show.
+/// A page, and the parts that it could not show.
 #[derive(Clone, Debug)]
 pub struct RunReport {
     /// The page as data.
     pub document: Document,
-    /// What is missing and why, a sentence each.
+    /// The missing parts with the reasons, a sentence each.
     pub missing: Vec<String>,
 }
 
 impl RunReport {
-    /// Reads run folders: one for its page, several for a page of all of them over each other. `now` is when the page
-    /// is made.
+    /// Reads run folders: one for its page, several for a page of all of them over each other. `now` is the time at
+    /// which the page is made.
     ///
     /// # Errors
     /// No folder, a folder that holds no run, files that cannot be read.
@@ -69,7 +69,7 @@ fn percent(fraction: Option<f64>) -> String {
     fraction.map_or_else(|| "–".into(), |fraction| format!("{:.2}", 100.0 * fraction))
 }
 
-/// Four significant digits.
+/// A number with four significant digits.
 fn number(value: Option<f64>) -> String {
     let Some(value) = value else { return "–".into() };
     let size = value.abs();
@@ -90,7 +90,7 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-/// How far a run is, in words.
+/// The state of a run in words.
 fn state(run: &FollowedRun, now: SystemTime) -> String {
     let of = run.epochs().map_or_else(String::new, |epochs| format!(" of {epochs}"));
     let done = format!("{}{of} epochs", run.epochs_done());

@@ -65,7 +65,7 @@ pub(super) fn report(run: &FollowedRun, now: SystemTime) -> Result<RunReport> {
     Ok(RunReport { document: Document { title: title(run), blocks }, missing })
 }
 
-/// `what: why` as a name and its text.
+/// Splits a sentence `part: reason` into its part and its reason.
 fn split(sentence: &str) -> (String, String) {
     let (what, why) = sentence.split_once(": ").unwrap_or((sentence, ""));
     (what.to_owned(), why.to_owned())
@@ -152,7 +152,7 @@ fn cost(run: &FollowedRun) -> Vec<Block> {
     vec![Block::Heading("Cost".into()), Block::Facts(facts)]
 }
 
-/// Where the run lies, what it was trained on and by, and where this page was made.
+/// The run's folder, its data, the commit that trained it, and the circumstances of this page.
 fn origin(run: &FollowedRun, missing: &mut Vec<String>) -> Result<Vec<(String, String)>> {
     let mut facts = vec![("run".to_owned(), run.folder().display().to_string())];
     facts.extend(data(run, missing)?);

@@ -92,7 +92,7 @@ fn overview(runs: &[FollowedRun], names: &[String], now: SystemTime) -> Block {
     }
 }
 
-/// A row for each key of the recipes that has not the same value in all of them.
+/// A row for each key whose value is not equal in all recipes.
 fn differences(runs: &[FollowedRun], names: &[String]) -> Block {
     let keys: Vec<Option<BTreeMap<String, String>>> =
         runs.iter().map(|run| recipe_keys::values(run.recipe().ok()?)).collect();

@@ -46,8 +46,8 @@ impl Axis {
         }
     }
 
-    /// Where a number lies at an end of the axis, so that a wider one may have a better value. Zero bounds by itself,
-    /// and of one or two values each is an end.
+    /// The end of the axis at which a number lies, if it does: a wider axis may then have a better value. Zero is a
+    /// bound by itself, and of one or two values each is an end, so that these give `None`.
     pub(crate) fn edge(&self, value: f64) -> Option<Edge> {
         let number = |value: &Value| value.as_float().or_else(|| Some(value.as_integer()? as f64));
         let values: Vec<f64> = self.values.iter().filter_map(number).collect();
@@ -68,7 +68,7 @@ impl Axis {
     }
 }
 
-/// `method.gnr.rho=0.05,0.1,0.2`: values in TOML syntax or as bare strings.
+/// Parses `method.gnr.rho=0.05,0.1,0.2`, with values in TOML syntax or as bare strings.
 impl FromStr for Axis {
     type Err = String;
 
@@ -113,7 +113,7 @@ pub(crate) fn points(axes: &[Axis]) -> Vec<Vec<usize>> {
     })
 }
 
-/// `section.key=value` of a combination.
+/// The assignments `section.key=value` of a combination.
 pub(crate) fn assignments(axes: &[Axis], point: &[usize]) -> Vec<String> {
     axes.iter().zip(point).map(|(axis, &i)| format!("{}={}", axis.key, axis.values[i])).collect()
 }

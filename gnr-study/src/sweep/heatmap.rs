@@ -9,11 +9,11 @@ use crate::report::escaped;
 
 const STYLE: &str = ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:0 auto;\
                      padding:1rem}h1{font-size:1.5rem}svg{max-width:100%;height:auto}figure{margin:1rem 0}";
-/// Of a cell, and of the labels beside the cells, in pixels.
+/// Width and height of a cell, and of the labels beside the cells, in pixels.
 const CELL: [usize; 2] = [64, 34];
 const MARGIN: [usize; 2] = [84, 44];
 
-/// Dark to light, readable without colour: Viridis at its quarters.
+/// Viridis at its quarters, from dark to light, readable without colour.
 const COLOURS: [[f64; 3]; 5] =
     [[68.0, 1.0, 84.0], [59.0, 82.0, 139.0], [33.0, 145.0, 140.0], [94.0, 201.0, 98.0], [253.0, 231.0, 37.0]];
 
@@ -33,7 +33,7 @@ impl SweepResult {
              <h1>Validation accuracy, %</h1>\n<p>{}</p>\n",
             escaped(&self.words())
         );
-        // What the two axes of a map do not show.
+        // The maps, by the positions on the axes that a map does not show.
         let mut maps: BTreeMap<Vec<usize>, Vec<(usize, [usize; 2])>> = BTreeMap::new();
         for (index, position) in super::grid::points(&self.axes).iter().enumerate() {
             let at = [position.get(1).copied().unwrap_or(0), position[0]];
@@ -54,7 +54,7 @@ impl SweepResult {
                 images decided nothing.</p>\n</body></html>\n"
     }
 
-    /// Combinations with their column and row.
+    /// The map of some combinations, given with their columns and rows.
     fn svg(&self, cells: &[(usize, [usize; 2])]) -> String {
         let means = || self.points.iter().filter_map(|point| point.mean);
         let (low, high) = means().fold((f64::MAX, f64::MIN), |(l, h), mean| (l.min(mean), h.max(mean)));

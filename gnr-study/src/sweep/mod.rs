@@ -27,33 +27,33 @@ use crate::{
 /// Fraction of the training images that is held out when the recipe holds out none: the paper's.
 pub const VALIDATION: f64 = 0.1;
 
-/// What is searched and how.
+/// The options of a sweep.
 #[derive(Clone, Debug)]
 pub struct SweepRequest {
     /// The grid: every combination of these values. Not empty.
     pub axes: Vec<Axis>,
-    /// Seeds 0, 1, … of each combination. At least 1.
+    /// Number of seeds 0, 1, … of each combination. At least 1.
     pub seeds: u64,
     /// The sweep's folder.
     pub folder: PathBuf,
-    /// Runs at a time and their threads.
+    /// Number of runs at a time, and of their threads.
     pub workers: Workers,
-    /// Train this part only; the result is that of all parts.
+    /// The part of the runs to train; `None` for all. The result is that of all parts.
     pub shard: Option<Shard>,
 }
 
-/// How a sweep ended.
+/// The end of a sweep.
 #[derive(Clone, Debug)]
 pub enum SweepOutcome {
     /// Every run was finished or failed for good.
     Done(Box<SweepResult>),
     /// This part is done; runs of other parts are not.
     Waiting {
-        /// Runs that are finished.
+        /// Number of runs that are finished.
         done: usize,
-        /// Runs in all.
+        /// Number of all runs.
         of: usize,
-        /// Names of those that are not finished.
+        /// Names of the runs that are not finished.
         missing: Vec<String>,
     },
     /// The sweep was asked to stop; every run that had begun left a checkpoint.
@@ -94,7 +94,7 @@ impl Sweep {
         for point in &points {
             chosen.push(load(&grid::assignments(&request.axes, point))?);
         }
-        // Seeds outermost: an interrupted sweep has looked at the whole grid.
+        // Seeds are outermost, so that an interrupted sweep has looked at the whole grid.
         for seed in 0..request.seeds {
             for (index, (point, recipe)) in points.iter().zip(&chosen).enumerate() {
                 let mut recipe = recipe.clone();
@@ -116,7 +116,7 @@ impl Sweep {
         self.runs.len()
     }
 
-    /// Never: a grid has at least one combination.
+    /// Always false: a grid has at least one combination.
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
@@ -136,11 +136,11 @@ impl Sweep {
         is_finished(&run.folder)
     }
 
-    /// Opens the images and builds the model of the first run: what is missing is an error before any training. Returns
-    /// the number of validation images.
+    /// Opens the images and builds the model of the first run, so that missing files are errors before any training.
+    /// Returns the number of validation images.
     ///
     /// # Errors
-    /// As [`check`](gnr_train::check).
+    /// The errors of [`check`](gnr_train::check).
     pub fn check(&self) -> Result<usize> {
         let Some(first) = self.runs.first() else { return Ok(0) };
         gnr_train::check(first.recipe.clone())?.validation_images.ok_or_else(|| {
@@ -150,8 +150,8 @@ impl Sweep {
         })
     }
 
-    /// Trains what is not finished and writes `sweep.json`, `heatmap.html` and `chosen.toml`. Setting `stop` ends the
-    /// runs after their current step, with checkpoints.
+    /// Trains the runs that are not finished and writes `sweep.json`, `heatmap.html` and `chosen.toml`. Setting `stop`
+    /// ends the runs after their current step, with checkpoints.
     ///
     /// # Errors
     /// [`StudyError::Locked`] when another sweep works in the folder, an error of the disk (which would meet every
@@ -184,10 +184,11 @@ impl Sweep {
     }
 }
 
-/// Readable, and different for every recipe: the values, then a checksum of all that decides the run.
+/// The name of a run's folder, readable and different for every recipe: the values, then a checksum of the deciding
+/// keys.
 fn folder_name(name: &str, recipe: &Recipe) -> Result<String> {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "=.-_".contains(c) { c } else { '_' };
-    // Of a key the last word says enough.
+    // The last word of a key says enough.
     let words = name.split(' ').map(|word| match word.split_once('=') {
         Some((key, value)) => format!("{}={value}", key.rsplit('.').next().unwrap_or(key)),
         None => word.to_owned(),

@@ -1,4 +1,4 @@
-//! What a sweep found: the mean validation accuracy of every combination, and how sure the choice is.
+//! The result of a sweep: the mean validation accuracy of every combination, and how sure the choice is.
 
 use std::path::Path;
 
@@ -15,18 +15,19 @@ use crate::{
 /// One combination of values, with its results.
 #[derive(Clone, Debug, Serialize)]
 pub struct Point {
-    /// Its values, in the order of the axes.
+    /// The values, in the order of the axes.
     pub values: Vec<String>,
     /// Validation accuracy after the last epoch of each finished seed, as a fraction.
     pub val_accuracies: Vec<f64>,
-    /// Their mean; none when a seed failed or none is finished: a combination that diverges once is not chosen.
+    /// Mean validation accuracy; `None` when a seed failed or is not finished: a combination that diverges once is not
+    /// chosen.
     pub mean: Option<f64>,
-    /// Test accuracy of each finished seed. It decides nothing.
+    /// Test accuracy of each finished seed. These accuracies decide nothing.
     pub test_accuracies: Vec<f64>,
     /// Whether a seed collapsed to one output for all images.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub collapsed: bool,
-    /// Why a seed failed.
+    /// The reasons of the seeds that failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<String>,
 }
@@ -38,9 +39,9 @@ pub struct SweepResult {
     pub axes: Vec<Axis>,
     /// Every combination; the last axis moves fastest.
     pub points: Vec<Point>,
-    /// Index of the best one.
+    /// Index of the best combination.
     pub best: usize,
-    /// Standard error of one accuracy that comes of the number of validation images alone, as a fraction.
+    /// Standard error of the best mean accuracy that comes of the number of validation images alone, as a fraction.
     pub standard_error: f64,
     /// Number of validation images.
     pub validation_images: usize,
@@ -63,7 +64,7 @@ fn found(folder: &Path) -> Result<Option<(f64, f64, bool)>> {
     }
 }
 
-/// Reads the runs.
+/// Collects the results of the runs.
 pub(super) fn collect(sweep: &Sweep, validation_images: usize, failures: &[Failure]) -> Result<SweepResult> {
     let axes = sweep.request.axes.clone();
     let mut points: Vec<Point> = sweep
@@ -95,7 +96,7 @@ pub(super) fn collect(sweep: &Sweep, validation_images: usize, failures: &[Failu
         }
     }
     let means = points.iter().enumerate().filter_map(|(index, point)| Some((index, point.mean?)));
-    // The first of equal ones: the smaller values stand first on the usual axes.
+    // The first of equal combinations counts, because smaller values stand first on the usual axes.
     let best = means.fold(None, |best: Option<(usize, f64)>, (index, mean)| match best {
         Some((_, highest)) if highest >= mean => best,
         _ => Some((index, mean)),
@@ -126,7 +127,7 @@ impl SweepResult {
         keys.zip(&self.points[self.best].values).map(|(key, value)| format!("{key}={value}")).collect()
     }
 
-    /// What was found, in words.
+    /// The result in words.
     pub fn words(&self) -> String {
         let best = &self.points[self.best];
         let mean = best.mean.unwrap_or_default();

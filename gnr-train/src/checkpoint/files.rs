@@ -22,7 +22,7 @@ pub(crate) fn average(folder: &Path) -> PathBuf {
     folder.join("checkpoints").join("average.safetensors")
 }
 
-/// The path of the weights kept after an epoch; 0 is before the first.
+/// The path of the weights kept after an epoch; epoch 0 has the initial weights.
 pub(crate) fn kept(folder: &Path, epoch: u64) -> PathBuf {
     folder.join("checkpoints").join(format!("epoch-{epoch:04}.safetensors"))
 }

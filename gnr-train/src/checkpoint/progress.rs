@@ -14,9 +14,9 @@ pub struct Progress {
     pub step: u64,
     /// Number of epochs completed, evaluation included.
     pub epoch: u64,
-    /// Number of batches done in the epoch after those.
+    /// Number of batches done in the current epoch.
     pub batch: u64,
-    /// Sums over the batches of that epoch so far.
+    /// Sums over the batches of the current epoch so far.
     pub sums: Sums,
     /// The best epoch so far, if there is one.
     pub best: Option<Best>,
@@ -27,7 +27,8 @@ pub struct Progress {
     /// Number of forward passes without a gradient, in units of a whole batch.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub forward_passes: u64,
-    /// The evaluations up to now in which every image got the same logits; none after one in which they differed.
+    /// The unbroken series of evaluations, up to the last one, in which every image got the same logits. `None` if
+    /// logits differed in the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collapse: Option<Collapse>,
     /// The times at which the run was given more epochs.
@@ -38,14 +39,15 @@ pub struct Progress {
     pub moves: Vec<Move>,
 }
 
-/// Whether a number is left out of files: those of runs without such passes then keep their text.
+/// Whether a count is 0 and therefore left out of files. Files without such passes then have the text that they had
+/// before the key existed.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 pub(crate) fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
 impl Progress {
-    /// Refuses numbers that no run reaches, with which counting would overflow.
+    /// Refuses counts above 2⁵³. No run reaches them, and adding to them could overflow.
     pub(super) fn check(&self) -> Result<(), String> {
         let Sums { correct, images, flipped, .. } = &self.sums;
         let counts = [
@@ -79,7 +81,7 @@ pub struct Collapse {
 }
 
 impl Collapse {
-    /// With one more such evaluation, after so many epochs.
+    /// Adds an evaluation after `epoch` epochs to the series `before`, or begins a series.
     pub(crate) fn again(before: Option<Self>, epoch: u64) -> Self {
         let Self { at_epoch, evaluations } = before.unwrap_or(Self { at_epoch: epoch, evaluations: 0 });
         Self { at_epoch, evaluations: evaluations.saturating_add(1) }

@@ -36,7 +36,7 @@ impl CheckpointFile {
         Self::of(path, WeightFile::open(path)?)
     }
 
-    /// Reads like [`read`](Self::read) from the file at `path`, which is open.
+    /// Reads like [`read`](Self::read), from a file that is already open; `path` names it in errors.
     pub(crate) fn of(path: &Path, file: WeightFile) -> Result<Self> {
         let problem = |problem: String| TrainError::Checkpoint { path: path.to_path_buf(), problem };
         let header = match file.metadata().get(ENTRY) {

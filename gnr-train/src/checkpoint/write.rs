@@ -25,7 +25,7 @@ pub(crate) enum Content {
     Model,
 }
 
-/// The type of oracles that a run's regularisers ask. Their state does not depend on it.
+/// The oracle type with which `save` and `load` of regularisers are called. The saved state does not depend on it.
 pub(crate) type Asked<'o, B> = BatchOracle<'o, AnyModel, B>;
 
 /// The state of a run on a backend, borrowed.

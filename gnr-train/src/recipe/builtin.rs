@@ -13,7 +13,7 @@ pub struct Builtin {
 
 macro_rules! builtins {
     ($($name:literal),+ $(,)?) => {
-        /// Every built-in recipe, the default one first.
+        /// Every built-in recipe, in the order of listings; the demonstration on noisy digits is the first.
         pub const BUILTIN: &[Builtin] = &[
             $(Builtin { name: $name, text: include_str!(concat!("../../recipes/", $name, ".toml")) }),+
         ];

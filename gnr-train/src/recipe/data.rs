@@ -126,7 +126,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Data {
         ("flip", Augment::Flip),
         ("pad-crop-flip", Augment::PadCropFlip),
         ("random-resized-crop", Augment::RandomResizedCrop),
-        // The name that refers to the data set for which it is usual.
+        // An alias: the data set for which this augmentation is usual.
         ("imagenet", Augment::RandomResizedCrop),
     ];
     let augment = data.choice("augment", &augments).unwrap_or(usual);

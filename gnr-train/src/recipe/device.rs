@@ -95,16 +95,16 @@ impl FromStr for Device {
     }
 }
 
-/// Floating-point precision of parameters and activations, and of what multiplies them.
+/// Floating-point precision of parameters and activations, and of products of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Single precision, `f32`, the default.
     #[default]
     F32,
-    /// Single precision, with products by a card's TF32 units. With `backend = "torch"` on a card.
+    /// Single precision, with products by a card's TF32 units; for `backend = "torch"` on a card only.
     Tf32,
-    /// Single precision, with products of operands rounded to bfloat16. With `backend = "torch"`.
+    /// Single precision, with products of operands rounded to bfloat16; for `backend = "torch"` only.
     Bf16,
     /// Double precision, `f64`.
     F64,
@@ -173,7 +173,8 @@ pub(crate) fn how_to_build(feature: &str) -> String {
     format!("{before}`cargo build --release --features {feature}`")
 }
 
-/// The engines of this program that compute on such a device beside the CPU, first the one that the device alone means.
+/// The engines of this program that compute on a device other than the CPU. A recipe that names the device only gets
+/// the first one.
 fn engines_on(device: Device) -> &'static [Engine] {
     match device {
         Device::Cpu => &[],
@@ -292,7 +293,7 @@ pub(super) fn precision(train: &mut Section<'_, '_>, engine: Engine, device: Dev
     Precision::F32
 }
 
-/// Reads `channels_last`, which LibTorch alone has.
+/// Reads `channels_last`, which only the backend `torch` supports.
 pub(super) fn channels_last(train: &mut Section<'_, '_>, engine: Engine) -> bool {
     let channels_last = train.value("channels_last", false);
     if channels_last && engine.name() != "torch" {

@@ -26,7 +26,7 @@ pub struct LabelNoise {
     /// The source of the labels: `rate`, `kind` and `seed`, or `file`.
     #[serde(flatten)]
     pub source: NoiseSource,
-    /// Whether the validation images have noisy labels, too, as where clean ones are not known. Default false.
+    /// Whether the validation images have noisy labels, too, as in problems without clean labels. Default false.
     pub validation: bool,
 }
 

@@ -42,11 +42,12 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Method {
     Method { regularizers, group }
 }
 
-/// Settings that are written even at their defaults, because they were before other settings existed. The text of a
-/// recipe, and so the address of its runs, thereby stays when a setting is added.
+/// Quiet settings that are written even at their defaults, because they already were before other settings existed.
+/// Recipes keep their text, and so runs their addresses, when a setting is added.
 const ALWAYS_WRITTEN: [(&str, &str); 2] = [("gnr", "every"), ("gnr", "batch_fraction")];
 
-/// Settings that say when and on what a regulariser acts; they are left out at their defaults.
+/// Settings that say when and on what a regulariser acts. They are left out at their defaults, except for
+/// `ALWAYS_WRITTEN`.
 const QUIET: [&str; 3] = ["every", "batch_fraction", "from_epoch"];
 
 /// Regularisers that are written as `false` when they do not act.
@@ -136,8 +137,9 @@ pub struct Gnr {
     pub step: Option<f64>,
 }
 
-/// The kind of Hessian-vector products, or of their substitutes. Each kind but the exact one is another method:
-/// differences on nets with ReLU, Gauss–Newton products on nets that are not linear in their parameters.
+/// The kind of Hessian-vector products, or of their substitutes. Each kind but the exact one is another method, because
+/// it computes another quantity: differences on nets with ReLU, Gauss–Newton products on nets that are not linear in
+/// their parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Hvp {

@@ -103,7 +103,7 @@ impl Recipe {
     /// The errors of [`parse`](Self::parse), and one for a file that cannot be read.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, RecipeError> {
         let origin = path.display().to_string();
-        // A file of weights, say, is refused by its length, without reading it.
+        // A large file, such as one of weights, is refused by its length, without reading it.
         source::check_length(&origin, std::fs::metadata(path).map_or(0, |file| file.len()))?;
         let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
             std::io::ErrorKind::InvalidData => source::no_text(&origin),
@@ -123,10 +123,10 @@ impl Recipe {
         toml::to_string(&table).map_err(|e| RecipeError::Unwritable(e.to_string()))
     }
 
-    /// The recipe without keys that do not decide results: paths of files, strictness, threads, checkpoints and test
-    /// accuracies in between.
-    /// Runs whose deciding recipes are equal have equal results. (Every kernel of gnr-cpu gives
-    /// equal bits for any number of threads, but this is only promised for equal numbers.)
+    /// The recipe without keys that do not decide results: paths of images and weights, strictness, threads,
+    /// checkpoints and test accuracies in between. Runs whose deciding recipes and files are equal have equal results.
+    /// (Every kernel of gnr-cpu gives equal bits for any number of threads, but this is only promised for equal
+    /// numbers.)
     pub fn deciding(&self) -> Self {
         let mut recipe = self.clone();
         recipe.data.dir = None;

@@ -154,7 +154,7 @@ fn known_model(name: &str) -> Result<(), String> {
     if gnr_models::registry().iter().any(|known| known.name == name) {
         return Ok(());
     }
-    // The registry's own error message, whatever the images are.
+    // The error message is the registry's own; it does not depend on the classes and the shape given here.
     match gnr_models::AnyModel::build(&gnr_models::ModelConfig::new(name, 10, [3, 32, 32])) {
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),

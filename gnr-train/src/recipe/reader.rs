@@ -22,7 +22,7 @@ pub enum RecipeError {
         /// The reason that the system gives.
         source: std::io::Error,
     },
-    /// Text that is not TOML, or an assignment that is none.
+    /// Text that is no recipe in TOML, or an assignment that is not of the form `section.key=value`.
     #[error("{place}: {problem}")]
     Syntax {
         /// File and line, or the assignment itself.
@@ -158,8 +158,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether an optional section is switched on: a table or `true` is, `false` is not. Without the key it is
-    /// `default`.
+    /// Whether an optional section is switched on: by a table or `true`, not by `false`, and by `default` without the
+    /// key.
     pub(super) fn enabled(&mut self, path: &str, default: bool) -> bool {
         self.known.push(path.to_owned());
         match self.source.get(path) {
@@ -173,7 +173,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The keys of a section about which [`enabled`](Self::enabled) was asked.
+    /// The keys of a section that is known already, by [`section`](Self::section) or [`enabled`](Self::enabled).
     pub(super) fn keys_of(&mut self, path: &str) -> Section<'_, 'a> {
         Section { path: path.to_owned(), reader: self }
     }

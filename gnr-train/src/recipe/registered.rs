@@ -99,7 +99,7 @@ pub(super) fn values(
     values.or_else(|_| entry.values([])).unwrap_or_else(|_| Values::empty(entry))
 }
 
-/// Reports the error of making a method, at the key to which it belongs.
+/// Reports the error of building a method at the key that caused it.
 pub(super) fn check<T>(section: &mut Section<'_, '_>, built: Result<T, impl std::borrow::Borrow<Error>>) {
     let Err(error) = built else { return };
     match error.borrow() {

@@ -27,14 +27,14 @@ pub struct Train {
     /// The engine that computes. Default: the CPU engine.
     #[serde(skip_serializing_if = "Engine::is_default")]
     pub backend: Engine,
-    /// The device of the engine: `cpu`, or with the backends `torch` and `dfdx` also `cuda` and `cuda:N`. Default: the
-    /// CPU.
+    /// The device of the engine: `cpu`; with the backends `torch` and `dfdx` also `cuda` and `cuda:N`; with `burn` also
+    /// `vulkan` and `vulkan:N`. Default: the CPU.
     #[serde(skip_serializing_if = "Device::is_default")]
     pub device: Device,
     /// Precision of parameters and activations: `f32`, `f64`; with the backend `torch` also `bf16`, and on cards
     /// `tf32`. Default f32.
     pub precision: Precision,
-    /// Whether images lie with the channels of a pixel next to each other, which the backend `torch` can. Default: no.
+    /// Whether the channels of a pixel are adjacent in memory, with the backend `torch` only. Default: no.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub channels_last: bool,
     /// Number of threads of the tensor kernels. Default 0: as many as there are cores, fixed when the run starts.
@@ -53,13 +53,14 @@ pub struct Train {
     /// Number of epochs between evaluations; the last epoch is always evaluated. Default 1.
     pub eval_every: u64,
     /// Whether runs with validation images evaluate the test images at their end only: a run that serves a choice by
-    /// validation accuracy need not look at test images on its way. It changes no result. Default: no, at each
+    /// validation accuracy need not look at test images on its way. The key changes no result. Default: no, at each
     /// evaluation; `gnr compare` sets it for its tries.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub test_only_at_end: bool,
-    /// Whether a run ends at the second evaluation in a row in which every image gets the same logits, bit for bit. It
-    /// has collapsed: no signal passes through the network any more, and so no gradient. All images are then of one
-    /// class to it, now and after all epochs. Default: no, the run goes on; `gnr compare` sets it for its tries.
+    /// Whether a run ends at the second evaluation in a row in which every image gets the same logits, bit for bit.
+    /// Such a network has collapsed: no signal passes through it any more, and so no gradient. The network predicts one
+    /// class for all images, and further epochs do not change that. Default: no, the run goes on; `gnr compare` sets it
+    /// for its tries.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stop_when_collapsed: bool,
     /// Number of images at a time in evaluation. Default: [`eval_batch`](Self::eval_batch).

@@ -88,8 +88,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     }
 }
 
-/// The position in the run of a checkpoint, which this recipe continues. A change of engine or of the number of epochs
-/// is added to its notes.
+/// The position in the run at which the checkpoint was written and from which `recipe` continues. A change of engine or
+/// of the number of epochs is recorded in it.
 ///
 /// # Errors
 /// A file that is not a checkpoint of this run.
@@ -114,11 +114,11 @@ fn progress_of(file: &CheckpointFile, path: &Path, recipe: &Recipe) -> Result<Pr
     Ok(progress)
 }
 
-/// The line of the last epoch done, the times of all epochs done, and what is missing in the folder, in words.
+/// The metrics of the last epoch done, the times of all epochs done, and warnings about missing parts of the folder.
 type Kept = (Option<EpochMetrics>, Times, Vec<String>);
 
-/// Opens the logs of a run, cut to its progress, and writes the event file anew. Nothing of the epochs is kept in
-/// memory, because a run may have any number of them.
+/// Opens the logs of a run, cut to its progress, and writes the event file anew. Of all epochs, only the last one's
+/// metrics and the sums of times are kept in memory, because a run may have any number of epochs.
 fn open_logs(
     folder: &RunFolder,
     new: bool,

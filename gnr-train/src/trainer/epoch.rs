@@ -92,8 +92,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         Ok(())
     }
 
-    /// Seconds in exchanges beyond `before`: the mean over the ranks, and the least of any rank. `None` for a process
-    /// by itself.
+    /// Seconds that ranks spent in exchanges since `before`: the mean over the ranks, and the least of any rank. `None`
+    /// for a process by itself.
     fn exchanged_since(&self, before: Duration) -> Result<Option<(f64, f64)>> {
         if self.team.size() == 1 {
             return Ok(None);

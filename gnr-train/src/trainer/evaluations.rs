@@ -14,20 +14,20 @@ use crate::{
 
 use super::Trainer;
 
-/// The evaluations of an epoch, each of them if there was one.
+/// The evaluations of an epoch; `None` for one that was not made.
 #[derive(Default)]
 pub(super) struct Evaluations {
     pub(super) validation: Option<Evaluation>,
     pub(super) test: Option<Evaluation>,
     pub(super) average_validation: Option<Evaluation>,
     pub(super) average_test: Option<Evaluation>,
-    /// Whether every validation image, or without some every test image, got the same logits; those of averaged weights
-    /// included.
+    /// Whether all validation images got the same logits, also with averaged weights. A run without validation images
+    /// is judged by its test images.
     pub(super) collapsed: bool,
 }
 
 impl Evaluations {
-    /// The line of an epoch with these evaluations.
+    /// Fills these evaluations into the metrics of their epoch.
     pub(super) fn told(self, line: EpochMetrics) -> EpochMetrics {
         let Self { validation, test, average_validation, average_test, collapsed } = self;
         EpochMetrics {
@@ -45,8 +45,8 @@ impl Evaluations {
 }
 
 impl<B: Autodiff + 'static> Trainer<'_, B> {
-    /// Evaluates the last epoch where that was not done: it was not the last one when it was trained, and a run that
-    /// continued was given fewer epochs.
+    /// Evaluates the last epoch if it has no test accuracy yet. Such an epoch was not the last one when it was trained;
+    /// the run then continued with fewer epochs.
     pub(super) fn evaluate_late(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let Some(line) = self.last.take_if(|line| line.test_accuracy.is_none()) else { return Ok(()) };
         let line = self.evaluate(self.progress.epoch, observer)?.told(line);
@@ -74,7 +74,7 @@ impl<B: Autodiff + 'static> Trainer<'_, B> {
             let images = &self.prepared.images.test;
             (found.test, found.average_test) = self.both(average.as_ref(), images, observer)?;
         }
-        // Judged by the images that every evaluation has: the key above then decides nothing.
+        // A collapse is judged by the images of every evaluation, so that `test_only_at_end` decides nothing.
         let judging = match &found.validation {
             Some(_) => [&found.validation, &found.average_validation],
             None => [&found.test, &found.average_test],

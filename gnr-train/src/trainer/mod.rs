@@ -41,7 +41,7 @@ pub(crate) struct Prepared {
     pub(crate) model: AnyModel,
     /// The initial parameters θ₀ and the first running statistics.
     pub(crate) initial: Vec<Vec<f64>>,
-    /// Report about the file of θ₀, when one was read now.
+    /// Report about the file of initial weights, if this process read one.
     pub(crate) weights: Option<weights::Report>,
     /// Whether each parameter is frozen; `None` when all are learned.
     pub(crate) frozen: Option<Vec<bool>>,
@@ -105,7 +105,7 @@ pub(crate) struct Trainer<'a, B: Autodiff> {
     progress: Progress,
     /// The logs, on rank 0 only.
     logs: Option<(MetricsLog, EventWriter)>,
-    /// The line of the last epoch done.
+    /// Metrics of the last epoch done.
     last: Option<EpochMetrics>,
     /// Times of the epochs done.
     times: Times,
@@ -138,7 +138,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
                 return self.interrupt(observer);
             }
             self.finish_epoch(started, observer)?;
-            // This comes before the write of `last`: a run that dies in between writes the file again, and misses none.
+            // The kept weights are written before `last`. A run that dies in between writes them again, and lacks none.
             self.keep()?;
             let epoch = self.progress.epoch;
             let every = recipe.train.checkpoint_every_epochs;
@@ -159,7 +159,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     /// Whether the last epoch is done, or the run has collapsed and is to end then.
     fn ended(&self) -> bool {
         let train = &self.prepared.recipe.train;
-        // One evaluation could be chance; of a network without signals the second one is the same.
+        // A single such evaluation could be chance. A network through which no signal passes gives a second one.
         let collapsed = self.progress.collapse.is_some_and(|collapse| collapse.evaluations >= 2);
         self.progress.epoch >= train.epochs || (train.stop_when_collapsed && collapsed)
     }
@@ -186,7 +186,8 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             let (parts, flipped) = match self.team.agree(placed) {
                 Ok(placed) => placed,
                 Err(error) => {
-                    // An image of this rank ends the work of the others: a checkpoint keeps what they did.
+                    // A batch that fails on one rank ends the run on all ranks. The checkpoint keeps the steps that
+                    // they made.
                     if self.team.size() > 1 {
                         self.save_last(observer)?;
                     }

@@ -14,7 +14,7 @@ use crate::{
 use super::Trainer;
 
 impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
-    /// The numbers of images of each rank in piece `index` of the batch, which every rank cuts into `pieces`.
+    /// The number of images of each rank in piece `index`, where every rank cuts its part of the batch into `pieces`.
     pub(super) fn shares(&self, pieces: usize, index: usize) -> Result<Shares> {
         let (batch, size) = (self.prepared.recipe.train.batch_size, self.team.size());
         self.team
@@ -80,7 +80,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             ranks::nothing_remembered::<B>(&self.configured.method.regularizer)?;
         }
         let counts = counter.counts();
-        // Every group is asked equal questions: all groups together count as one batch.
+        // Every group is evaluated equally often, so that all groups together count as one batch.
         let pieces = if grouped { batches.len().max(1) as u64 } else { 1 };
         self.progress.gradient_evaluations += counts.evaluations().div_ceil(pieces);
         self.progress.products += counts.products.div_ceil(pieces);
@@ -89,7 +89,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     }
 
     /// Adds up the correct predictions of all ranks. `flipped` marks this rank's samples whose label is wrong on
-    /// purpose; empty if there are none. Also returns whether any rank was asked to stop.
+    /// purpose; it is empty if there are none. Also returns whether any rank was asked to stop.
     pub(super) fn counted(
         &mut self,
         stepped: Result<(StepReport, Vec<bool>)>,

@@ -26,14 +26,14 @@ pub(super) fn write(found: &Comparison, folder: &Path) -> Result<()> {
     let drawn = render(&figure)?;
     write_atomically(&folder.join("curves.svg"), drawn.svg.as_bytes())?;
     write_atomically(&folder.join("curves.png"), &drawn.png)?;
-    // Smaller, so that its letters are as large as the page's, and can be read on a phone.
+    // The page gets a smaller figure, whose letters are as large as the page's and can be read on a phone.
     let figure = Figure { panel_size: [480, 320], title: String::new(), ..figure };
     found.document(&inline_svg(&figure)?).write(folder, "compare")?;
     Ok(())
 }
 
 impl Comparison {
-    /// What the terminal shows: the tables and the words.
+    /// The report for the terminal: the tables and the words.
     pub fn terminal(&self) -> String {
         let blocks = [
             vec![self.accuracies()],
@@ -47,8 +47,8 @@ impl Comparison {
             .terminal()
     }
 
-    /// Which method is ahead, by how much, how sure that is, at what cost, in one sentence; and, in a second one,
-    /// whether what it is compared with was tuned less.
+    /// One sentence that says which method is ahead, by how much, how surely and at what cost. A second one follows if
+    /// the base method was tuned less, or if the methods were tuned in another comparison.
     pub fn headline(&self) -> String {
         let means = self.arms.iter().enumerate().filter_map(|(i, arm)| Some((i, arm.accuracy()?)));
         let Some((best, accuracy)) = means.max_by(|a, b| a.1.mean.total_cmp(&b.1.mean)) else {
@@ -201,12 +201,12 @@ impl Comparison {
         })
     }
 
-    /// What every method gains over the first.
+    /// The differences of every method to the first.
     fn difference_blocks(&self) -> Vec<Block> {
         self.difference_table("Paired differences in test accuracy", &self.differences())
     }
 
-    /// What the other methods gain over each other: "is GNR better than SAM?".
+    /// The differences of the other methods to each other: "is GNR better than SAM?".
     fn between_blocks(&self) -> Vec<Block> {
         self.difference_table("Paired differences between the other methods", &self.differences_between())
     }

@@ -1,4 +1,4 @@
-//! How the methods were tuned: the choices, the effort, and what speaks against them.
+//! The tuning of the methods in the report: the choices, the effort, and the caveats.
 
 use std::collections::BTreeSet;
 
@@ -63,7 +63,7 @@ impl Comparison {
         }
     }
 
-    /// How the best tries were told from each other, where they were trained with more seeds.
+    /// A paragraph about the best tries that were trained with more seeds; `None` if there are none.
     fn finalists_in_words(&self) -> Option<String> {
         let mut told = Vec::new();
         for tuned in self.tuning.iter().filter(|tuned| !tuned.finalists.is_empty()) {
@@ -87,7 +87,7 @@ impl Comparison {
 }
 
 impl TunedIn {
-    /// Where the choices come from, and what was different there.
+    /// The origin of the choices, and the differences to that comparison.
     fn blocks(&self) -> Vec<Block> {
         let mut blocks = vec![Block::Paragraph(format!(
             "Nothing was tuned for this comparison: tries and choices are those of `{}` ({}, {}). Every method has the learning rate, \

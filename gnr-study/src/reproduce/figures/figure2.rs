@@ -6,17 +6,17 @@ use serde_json::{Value, json};
 use super::{Kind, Making, Measurements, Planned, Sheet, data_caveat, list, measure::table, number};
 use crate::error::Result;
 
-/// Bins of the common range of eigenvalues.
+/// Number of bins in the common range of eigenvalues.
 const BINS: usize = 40;
 
-/// What was measured of one method at one epoch.
+/// The measurements of one method at one epoch.
 struct Measured {
     epoch: u64,
     eigenvalues: Vec<f64>,
     converged: usize,
-    /// With its interval.
+    /// The trace and the ends of its interval.
     trace: [f64; 3],
-    /// λ and density.
+    /// The grid of λ, and the density on it.
     density: (Vec<f64>, Vec<f64>),
 }
 
@@ -106,7 +106,7 @@ fn measure(
     })
 }
 
-/// A panel a method, with a group an epoch; the same axes for all, or they would compare nothing.
+/// A panel for each method, with a group for each epoch. All panels have equal axes, so that they can be compared.
 fn histograms(methods: &[(String, Vec<Measured>)], count: usize) -> Vec<Value> {
     let all = || methods.iter().flat_map(|(_, epochs)| epochs);
     let positive = || all().flat_map(|measured| &measured.eigenvalues).copied().filter(|x| *x > 0.0);

@@ -19,14 +19,14 @@ pub(super) fn make(
         planes.push((making.method(case), take(Kind::Landscape)?.0));
         sharpness.push((making.method(case), take(Kind::Sharpness)?.0));
     }
-    // One scale for all, or colours would compare nothing.
+    // All planes have one scale, so that their colours can be compared.
     let all = planes.iter().map(|(_, plane)| losses(plane)).collect::<Result<Vec<_>>>()?;
     let finite = || all.iter().flatten().flatten().filter_map(Value::as_f64).filter(|loss| *loss > 0.0);
     let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(0.0, f64::max));
     let z = json!({ "label": "loss", "scale": "log", "range": [low * 0.98, high * 1.02] });
     let grid = |kind: &str, index: usize| -> Result<Value> {
         let (label, plane) = &planes[index];
-        // A loss that overflowed is a hole, which a figure's JSON has no number for: the top of the scale.
+        // A loss that overflowed has no number in a figure's JSON, so it is drawn at the top of the scale.
         let zs: Vec<Vec<f64>> = (all[index].iter())
             .map(|row| row.iter().map(|loss| loss.as_f64().unwrap_or(high)).collect())
             .collect();

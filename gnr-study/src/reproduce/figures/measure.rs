@@ -19,7 +19,7 @@ use super::super::{Say, runs::Planned, runs::fnv1a};
 use super::Sizes;
 use crate::error::{Result, StudyError, io};
 
-/// What is measured.
+/// The kinds of measurements.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Minima,
@@ -42,7 +42,7 @@ impl Kind {
         }
     }
 
-    /// Measures into the folder; whether it came to its end.
+    /// Measures into the folder. Returns whether the measurement is finished.
     fn take(
         self,
         sizes: &Sizes,
@@ -66,7 +66,7 @@ impl Kind {
                 geometry::minima(&request, &mut (), stop).map(|ended| matches!(ended, Measured::Finished(_)))
             }
             Self::Landscape => {
-                // The same seed of directions for all: normal vectors, scaled to each net's filters.
+                // All nets have one seed of directions, which are normal vectors scaled to each net's filters.
                 let axes =
                     Axes::Random { count: 2, seed: 0, scaling: Scaling::Filter, small: SmallTensors::Fixed };
                 let (common, points) = (surveyed(subject), vec![sizes.grid]);
@@ -126,7 +126,7 @@ impl Measurements<'_> {
         sizes: &Sizes,
         (planned, weights): (&Planned, PathBuf),
     ) -> Result<(Value, PathBuf)> {
-        // Not by the places of data and runs.
+        // The address does not depend on the places of data and runs.
         let file = weights.file_name().unwrap_or_default().to_string_lossy();
         let address = fnv1a(&format!(
             "{kind:?} of {} {file}: {sizes:?}",
@@ -169,7 +169,7 @@ fn subject(planned: &Planned, weights: PathBuf, sizes: &Sizes) -> SubjectRequest
 /// A file that cannot be read, a field that is no number.
 pub(super) fn table(path: &Path) -> Result<Vec<Vec<f64>>> {
     let text = std::fs::read_to_string(path).map_err(io(path, "read"))?;
-    // An empty field is a number that there is none of.
+    // An empty field stands for a number that does not exist.
     let field = |field: &str| if field.is_empty() { Ok(f64::NAN) } else { field.parse() };
     let row = |line: &str| {
         let row: std::result::Result<Vec<f64>, _> = line.split(',').map(field).collect();

@@ -33,7 +33,7 @@ const FOUR: [Method; 4] = [METHODS[0], METHODS[1], METHODS[3], METHODS[4]];
 impl Figure {
     pub(super) const ALL: [Self; 3] = [Self::One, Self::Two, Self::Three];
 
-    /// On the command line and in file names.
+    /// The figure's name on the command line and in files.
     pub(super) fn slug(self) -> &'static str {
         match self {
             Self::One => "figure1",
@@ -50,8 +50,8 @@ impl Figure {
         }
     }
 
-    /// What must be trained. Figure 1b looks at SAM's solutions with several seeds, the others at one seed of every
-    /// method.
+    /// The runs that must be trained. Figure 1b looks at SAM's solutions with several seeds, the other figures at one
+    /// seed of every method.
     pub(super) fn plan(self, scale: Scale, seeds: u64) -> Plan {
         let nets = vec![figure_net(scale)];
         match self {
@@ -61,20 +61,21 @@ impl Figure {
     }
 }
 
-/// How much is measured at a scale.
+/// The extent of the measurements at a scale.
 #[derive(Clone, Copy, Debug)]
 struct Sizes {
-    /// Training images that the loss is measured on.
+    /// Number of training images on which the loss is measured.
     images: usize,
-    /// Random directions of Figure 1b, and points a step.
+    /// Numbers of random directions of Figure 1b, and of points in a step.
     directions: usize,
     refine: usize,
-    /// Eigenvalues of Figure 2, products at most, test vectors of the trace, steps of a density.
+    /// Numbers of eigenvalues of Figure 2, of products at most, of test vectors of the trace, and of steps of a
+    /// density.
     eigenvalues: usize,
     matvecs: usize,
     samples: usize,
     density_steps: usize,
-    /// Points along each direction of Figure 3.
+    /// Number of points along each direction of Figure 3.
     grid: usize,
 }
 
@@ -115,7 +116,7 @@ impl Sizes {
     }
 }
 
-/// What a figure is made of.
+/// The parts of which a figure is made.
 pub(super) struct Making<'a> {
     pub(super) figure: Figure,
     pub(super) plan: &'a Plan,
@@ -153,12 +154,13 @@ impl Making<'_> {
         &self.plan.nets[0]
     }
 
-    /// `SAM + GNR exact`.
+    /// The title of a case's method, as in `SAM + GNR exact`.
     fn method(&self, case: &Case) -> String {
         case.method.title(self.net().optimizer.title())
     }
 
-    /// The weights after an epoch: a run keeps those of epoch 0, every so many, the last.
+    /// The file of the weights after an epoch. A run keeps those of epoch 0, of every so many epochs, and of the last
+    /// one.
     fn kept(&self, planned: &Planned, epoch: u64) -> PathBuf {
         planned.run.folder.join("checkpoints").join(format!("epoch-{epoch:04}.safetensors"))
     }
@@ -208,7 +210,7 @@ impl Making<'_> {
     }
 }
 
-/// What a measurement's report lacks.
+/// The error of a measurement's report that lacks a key.
 fn lacks(key: &str) -> StudyError {
     StudyError::Request(format!(
         "a measurement's report lacks `{key}`; remove the folder `measures` to measure again"
@@ -220,7 +222,7 @@ fn list<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>> {
     value.get(key).and_then(Value::as_array).ok_or_else(|| lacks(key))
 }
 
-/// A list of numbers under a key; what is not finite is NaN.
+/// A list of numbers under a key; values that are no numbers become NaN.
 fn numbers(value: &Value, key: &str) -> Result<Vec<f64>> {
     Ok(list(value, key)?.iter().map(|value| value.as_f64().unwrap_or(f64::NAN)).collect())
 }
@@ -230,7 +232,7 @@ fn number(value: &Value, key: &str) -> Result<f64> {
     value.get(key).and_then(Value::as_f64).ok_or_else(|| lacks(key))
 }
 
-/// What readers of a data set must know.
+/// The caveat about a net's data set for readers.
 fn data_caveat(net: &Net) -> &'static str {
     if net.dataset == Dataset::Cifar10Jpeg { "CIFAR-10 as lossy JPEG (quality 75)." } else { "" }
 }

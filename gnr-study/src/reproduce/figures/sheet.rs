@@ -51,7 +51,7 @@ impl<'a> Sheet<'a> {
         self.blocks.push(Block::Table { header, rows });
     }
 
-    /// Writes `SLUG.md`; all files of the figure.
+    /// Writes `SLUG.md`. Returns the paths of all files of the figure.
     pub(super) fn write(
         mut self,
         title: &str,

@@ -1,4 +1,4 @@
-//! The data sets of the plan. What gnr-data knows about them is asked there.
+//! The data sets of the plan. Facts that gnr-data has about them are taken from there.
 
 use gnr_data::DatasetInfo;
 
@@ -20,7 +20,7 @@ pub(in crate::reproduce) enum Dataset {
 }
 
 impl Dataset {
-    /// For names of runs and files.
+    /// The name in names of runs and files.
     pub(in crate::reproduce) fn slug(self) -> &'static str {
         self.names().0
     }
@@ -30,7 +30,7 @@ impl Dataset {
         self.names().1
     }
 
-    /// Slug and title. The slug is gnr-data's name, but for our own image folders.
+    /// Slug and title. The slug is gnr-data's name, except for our own image folders.
     fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Digits => ("digits", "digits"),
@@ -63,7 +63,7 @@ impl Dataset {
         }
     }
 
-    /// What gnr-data knows; none of our own image folders.
+    /// The facts that gnr-data has; `None` for our own image folders.
     pub(in crate::reproduce) fn info(self) -> Option<&'static DatasetInfo> {
         gnr_data::find(self.slug()).ok()
     }
@@ -88,7 +88,7 @@ impl Dataset {
         self.numbers().0[0] as u64
     }
 
-    /// Images that accuracy is measured on.
+    /// Number of images on which accuracy is measured.
     pub(in crate::reproduce) fn test_images(self) -> u64 {
         self.numbers().0[1] as u64
     }

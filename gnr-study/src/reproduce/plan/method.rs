@@ -1,6 +1,6 @@
 //! The methods that a table compares.
 
-/// How a Hessian-vector product is computed. On nets with ReLU the two are different quantities, so they are always
+/// The kind of a Hessian-vector product. On nets with ReLU the two kinds are different quantities, so they are always
 /// reported apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::reproduce) enum Product {
@@ -12,11 +12,11 @@ pub(in crate::reproduce) enum Product {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::reproduce) struct Gnr {
     pub(in crate::reproduce) product: Product,
-    /// On every so many steps.
+    /// The period of GNR in steps.
     pub(in crate::reproduce) every: u64,
 }
 
-/// What is added to the base optimiser (SGD, or AdamW where the net asks for it).
+/// The methods that are added to the base optimiser (SGD, or AdamW where the net asks for it).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::reproduce) struct Method {
     pub(in crate::reproduce) sam: bool,
@@ -36,7 +36,7 @@ pub(in crate::reproduce) const METHODS: [Method; 6] = [
     Method { sam: true, gnr: DIFFERENCE },
 ];
 
-/// Table 4's ratios of iterations with GNR are 1 in so many.
+/// The periods of GNR in Table 4, whose ratios of steps with GNR are 1 in 20, 1 in 10, ….
 pub(in crate::reproduce) const RATIOS: [u64; 5] = [20, 10, 5, 2, 1];
 
 /// The methods of Table 4: SGD and SAM, each without GNR and with it at every ratio.
@@ -52,7 +52,7 @@ pub(in crate::reproduce) fn ratios(products: &[Product]) -> Vec<Method> {
 }
 
 impl Method {
-    /// For names of runs: `sam+gnr-exact`, `sgd+gnr-fd-1in10`.
+    /// The name in names of runs: `sam+gnr-exact`, `sgd+gnr-fd-1in10`.
     pub(in crate::reproduce) fn slug(self, base: &str) -> String {
         let base = if self.sam { "sam".to_owned() } else { base.to_lowercase() };
         let Some(Gnr { product, every }) = self.gnr else { return base };
@@ -64,7 +64,7 @@ impl Method {
         format!("{base}+gnr-{product}{ratio}")
     }
 
-    /// For readers, over a base optimiser called `base`.
+    /// The title for readers, over a base optimiser called `base`.
     pub(in crate::reproduce) fn title(self, base: &str) -> String {
         let base = if self.sam { "SAM" } else { base };
         let Some(Gnr { product, every }) = self.gnr else { return base.to_owned() };

@@ -1,4 +1,4 @@
-//! What a reproduction trains: networks on data sets × methods × seeds, at a scale. [`tables`] has the paper's rows.
+//! The plan of a reproduction: networks on data sets × methods × seeds, at a scale. [`tables`] has the paper's rows.
 
 mod dataset;
 mod method;
@@ -14,7 +14,7 @@ pub(super) use dataset::Dataset;
 pub(super) use method::{Gnr, METHODS, Method, Product};
 pub(super) use tables::figure_net;
 
-/// How much of the paper's setting a run keeps.
+/// The scale of a reproduction: how much of the paper's setting it keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scale {
     /// Embedded 8×8 digits, small nets: minutes. Shows that everything works; says nothing about the paper's numbers.
@@ -41,10 +41,10 @@ impl FromStr for Scale {
 }
 
 impl Scale {
-    /// From minutes to weeks.
+    /// All scales, from minutes to weeks.
     pub const ALL: [Self; 3] = [Self::Smoke, Self::Small, Self::Paper];
 
-    /// As it is written on the command line.
+    /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Smoke => "smoke",
@@ -53,7 +53,7 @@ impl Scale {
         }
     }
 
-    /// What a reader of the numbers must know first.
+    /// The caveat that a reader of the numbers must know first.
     pub(super) fn caveat(self) -> &'static str {
         match self {
             Self::Smoke => {
@@ -85,7 +85,7 @@ pub(super) enum Table {
 impl Table {
     pub(super) const ALL: [Self; 4] = [Self::One, Self::Two, Self::Three, Self::Four];
 
-    /// On the command line and in file names.
+    /// The table's name on the command line and in files.
     pub(super) fn slug(self) -> &'static str {
         match self {
             Self::One => "table1",
@@ -108,7 +108,7 @@ impl Table {
 /// The base optimiser with its learning rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Optimizer {
-    /// With momentum 0.9.
+    /// SGD with momentum 0.9.
     Sgd {
         lr: f64,
         weight_decay: f64,
@@ -140,7 +140,7 @@ pub(super) enum Schedule {
     Cosine {
         warmup_epochs: u64,
     },
-    /// A tenth every so many epochs.
+    /// A tenth of the rate after every `every_epochs` epochs.
     Step {
         every_epochs: u64,
     },
@@ -156,7 +156,7 @@ impl fmt::Display for Schedule {
     }
 }
 
-/// What a net starts from.
+/// The initial weights of a net.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Start {
     /// Weights are initialised at random.
@@ -178,9 +178,9 @@ pub(super) struct Net {
     pub(super) stands_for: Option<&'static str>,
     pub(super) widths: Option<&'static [usize]>,
     pub(super) start: Start,
-    /// Take only so many training images.
+    /// Number of training images to take; `None` for all.
     pub(super) images: Option<u64>,
-    /// Bring photographs to this size.
+    /// Side in pixels to which images are resized; `None` for no change.
     pub(super) resize: Option<u64>,
     /// `data.normalization` that the weights were trained with, where it is not the usual one of the data.
     pub(super) normalization: Option<&'static str>,
@@ -190,11 +190,13 @@ pub(super) struct Net {
     pub(super) batch: u64,
     pub(super) optimizer: Optimizer,
     pub(super) schedule: Schedule,
-    /// Evaluate after every so many epochs.
+    /// Number of epochs between evaluations.
     pub(super) eval_every: u64,
-    /// Keep the weights of every so many epochs, for figures; a divisor of half the epochs, which figures look at.
+    /// Number of epochs between weights that are kept for figures. The number divides half the epochs, because figures
+    /// look at that epoch.
     pub(super) keep_every: Option<u64>,
-    /// Millions of multiplications of one image's forward pass, roughly: only to say what is long and what is short.
+    /// Rough number of multiplications of one image's forward pass, in millions. The number only serves to compare
+    /// lengths of runs and to choose the batch of calibrations.
     pub(super) mflop: f64,
 }
 
@@ -215,12 +217,13 @@ impl Net {
         self.images.unwrap_or_else(|| self.dataset.train_images())
     }
 
-    /// Steps of the whole training (the last batch of an epoch may be smaller).
+    /// Number of steps of the whole training, at most one an epoch too many: training leaves out an incomplete last
+    /// batch, which counts here.
     pub(super) fn steps(&self) -> u64 {
         self.epochs * self.images().div_ceil(self.batch)
     }
 
-    /// Sets another number of epochs, half of which are still kept.
+    /// Sets another number of epochs. The weights at half of them are still kept.
     pub(super) fn set_epochs(&mut self, epochs: u64) {
         self.epochs = epochs;
         let half = self.half_way().max(1);
@@ -239,7 +242,7 @@ impl Net {
         trained + evaluated / 3.0
     }
 
-    /// `[C, H, W]` as the net sees it.
+    /// The shape `[C, H, W]` of the net's input.
     pub(super) fn input(&self) -> [usize; 3] {
         let [channels, height, width] = self.dataset.shape();
         self.resize.map_or([channels, height, width], |side| [channels, side as usize, side as usize])
@@ -258,13 +261,13 @@ pub(super) struct Case {
 /// Everything one reproduction trains.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    /// What it reproduces, for file names: `table1`.
+    /// The name of the table or figure in files: `table1`.
     pub(super) target: &'static str,
     /// Title for readers of a report.
     pub(super) title: &'static str,
     pub(super) scale: Scale,
     pub(super) nets: Vec<Net>,
-    /// In the report's order.
+    /// The methods, in the report's order.
     pub(super) methods: Vec<Method>,
     pub(super) cases: Vec<Case>,
 }
@@ -280,7 +283,7 @@ impl Plan {
         Self::new(table.slug(), table.title(), scale, nets, methods, seeds)
     }
 
-    /// Every method on every net with seeds 0, 1, ….
+    /// A plan of every method on every net with seeds 0, 1, ….
     pub(super) fn new(
         target: &'static str,
         title: &'static str,
@@ -289,7 +292,7 @@ impl Plan {
         methods: Vec<Method>,
         seeds: u64,
     ) -> Self {
-        // Seeds outermost: an interrupted reproduction has whole comparisons, not half of the methods.
+        // Seeds are outermost, so that an interrupted reproduction has all methods of a seed, not half of the methods.
         let mut cases = Vec::new();
         for seed in 0..seeds {
             for net in 0..nets.len() {
@@ -319,7 +322,7 @@ impl Plan {
     /// Keeps the cases whose name contains one of the filters; all without filters.
     ///
     /// # Errors
-    /// When none is left.
+    /// Filters that leave no case.
     pub(super) fn keep(&mut self, filters: &[String]) -> Result<()> {
         if filters.is_empty() {
             return Ok(());

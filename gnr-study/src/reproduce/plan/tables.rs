@@ -23,8 +23,8 @@ pub(super) fn nets(table: Table, scale: Scale) -> Vec<Net> {
     }
 }
 
-/// The methods of Table 4. At the small scale with exact products only, as the paper has it: differences double the
-/// time.
+/// The methods of Table 4. At the small scale GNR has exact products only, as in the paper, because differences double
+/// the time.
 pub(super) fn ratios(scale: Scale) -> Vec<Method> {
     match scale {
         Scale::Small => method::ratios(&[Product::Exact]),
@@ -51,8 +51,9 @@ const FAMILIES: [Architecture; 8] = [
     ("vit_small_patch4_32", "ViT-Small", 1_430.0),
 ];
 
-/// Table 1 on CIFAR: 200 epochs, flip and pad-and-crop. Learning rate, batch and weight decay are not stated in the
-/// paper: those of the authors' later code for SGD; for ViTs AdamW as usual for training them on CIFAR from scratch.
+/// Table 1 on CIFAR: 200 epochs, flip and pad-and-crop. The paper does not state learning rate, batch and weight decay.
+/// For SGD they are those of the authors' later code. ViTs have AdamW, as usual for training them on CIFAR from
+/// scratch.
 fn cifar(dataset: Dataset, (model, title, mflop): Architecture) -> Net {
     let vit = model.starts_with("vit");
     Net {
@@ -225,7 +226,7 @@ fn transfer() -> Vec<Net> {
     .concat()
 }
 
-/// Fine-tuning on real photographs with the weights that can be had from a package index; Swin-T, of which none can,
+/// Fine-tuning on real photographs, with weights from a package index. Swin-T, which has no weights there, is trained
 /// from scratch on small images.
 fn small_transfer() -> Vec<Net> {
     let tuned = Net {

@@ -74,7 +74,7 @@ impl Report<'_> {
         differences
     }
 
-    /// What the differences say together, in words that do not go beyond them.
+    /// The conclusion from all differences, in words that do not go beyond them.
     fn conclusion(&self, verdicts: &[Verdict]) -> String {
         let count = |verdict: Verdict| verdicts.iter().filter(|v| **v == verdict).count();
         let all = verdicts.len();
@@ -99,7 +99,7 @@ impl Report<'_> {
         told
     }
 
-    /// A method on all nets: what the paper's "for all models" would need.
+    /// A sentence about a method on all nets, as the paper's "for all models" would need.
     fn over_nets(
         &self,
         differences: &[Difference],

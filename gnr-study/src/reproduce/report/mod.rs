@@ -1,4 +1,4 @@
-//! What the results of a table support.
+//! The report on a table: its results, and the conclusions that they support.
 
 mod differences;
 
@@ -17,8 +17,9 @@ use crate::{
     runner::Failure,
 };
 
-/// Colours that differ in hue and lightness, readable on white and on black: blues without SAM, warm with; the fewer
-/// steps GNR acts on, the nearer to its base method.
+/// The colour of a method. Colours differ in hue and lightness and are readable on white and on black: blue to green
+/// without SAM, red to orange or purple with SAM. The fewer steps GNR acts on, the nearer its colour is to its base
+/// method's.
 fn colour(method: Method) -> (u8, u8, u8) {
     let every_step = |sam, product: Option<Product>| match (sam, product) {
         (false, None) => (0, 114, 178),
@@ -50,7 +51,7 @@ impl Report<'_> {
     /// The whole report.
     ///
     /// # Errors
-    /// When a curve cannot be drawn.
+    /// A curve that cannot be drawn.
     pub(super) fn document(&self) -> Result<Document> {
         let mut blocks = vec![Block::Caveat(self.plan.scale.caveat().into())];
         let missing = self.plan.cases.len().saturating_sub(self.results.outcomes.len());
@@ -84,12 +85,12 @@ impl Report<'_> {
         Ok(Document { title: format!("{}, {} scale", self.plan.title, self.plan.scale), blocks })
     }
 
-    /// Nets of which something was planned (a filter may leave some out), by index.
+    /// The indices of nets with planned cases (a filter may leave some out).
     fn nets(&self) -> BTreeSet<usize> {
         self.plan.cases.iter().map(|case| case.net).collect()
     }
 
-    /// Methods of which something was planned, in the table's order.
+    /// The methods with planned cases, in the table's order.
     fn methods(&self) -> Vec<Method> {
         let planned = |method: &&Method| self.plan.cases.iter().any(|case| case.method == **method);
         self.plan.methods.iter().filter(planned).copied().collect()
@@ -104,7 +105,8 @@ impl Report<'_> {
         titles.join("/")
     }
 
-    /// What is more goes down the page: nets in Tables 1 to 3, ratios in Table 4.
+    /// A table of nets and methods. Methods are rows if there are more of them than nets, as in Table 4; otherwise nets
+    /// are rows.
     fn grid(&self, corner: &str, cell: impl Fn(usize, Method) -> String) -> Block {
         let (nets, methods) = (self.nets(), self.methods());
         let heading = |net: usize| {
@@ -160,7 +162,7 @@ impl Report<'_> {
         })
     }
 
-    /// What a step cost, free of noise; none when no run tells.
+    /// The counted work of a step, which is free of noise; `None` when no run has it.
     fn work(&self) -> Option<Block> {
         let told = self.results.outcomes.iter().any(|outcome| outcome.work.is_some());
         told.then(|| {
@@ -249,7 +251,7 @@ impl Report<'_> {
         Ok(blocks)
     }
 
-    /// Origin, as name and value.
+    /// The origin of the report, as names and values.
     fn provenance(&self) -> Vec<(String, String)> {
         let seeds: BTreeSet<u64> = self.plan.cases.iter().map(|case| case.seed).collect();
         let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();

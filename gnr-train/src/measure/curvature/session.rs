@@ -266,14 +266,14 @@ fn checked<B: Autodiff, R: Measure>(
     run: Run<'_, R>,
 ) -> Result<Measured<R::Report>> {
     let request = run.request.common();
-    // Continued work is checked as well: its report is that of work that was never stopped.
+    // Continued work is checked as well, so that its report equals that of work that was never stopped.
     if request.check {
         // These probes are used by no estimate.
         let [u, v] = [u64::MAX, u64::MAX - 1].map(|index| probes.draw(Distribution::Gaussian, index));
         let tolerance = match run.description.precision {
             Precision::F32 => 1e-4,
             Precision::F64 => 1e-9,
-            // Products are rounded more than all that follows.
+            // These formats round products more coarsely than everything that follows.
             Precision::Tf32 | Precision::Bf16 => 32.0 * run.description.precision.unit(),
         };
         point.check = Some(determinism_check(&mut operator, &u?, &v?, tolerance)?.into());

@@ -32,7 +32,7 @@ pub enum End {
     Bottom,
     /// The eigenvalues of largest modulus.
     Dominant,
-    /// So many eigenvalues at the top, and as many at the bottom.
+    /// The `count` largest eigenvalues and the `count` smallest, algebraically.
     BothEnds,
 }
 
@@ -104,7 +104,8 @@ impl SpectrumRequest {
 
     fn lanczos(&self, dim: usize, precision: Precision) -> Lanczos {
         const MEMORY: usize = 2 << 30;
-        // Vectors are in single precision even where products are not; eigenvalues are known as well as products are.
+        // With TF32 and bfloat16, vectors are in single precision. The floor is the rounding of products, which limits
+        // how exactly eigenvalues are known.
         let (bytes, epsilon, floor) = match precision {
             Precision::F64 => (8, f64::EPSILON / 2.0, 1e-13),
             Precision::F32 => (4, f64::from(f32::EPSILON) / 2.0, 1e-7),

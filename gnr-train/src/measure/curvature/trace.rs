@@ -91,7 +91,7 @@ pub struct TraceReport {
     pub low: f64,
     /// Upper end of the confidence interval.
     pub high: f64,
-    /// Confidence of the interval, over all looks.
+    /// Confidence of the interval, jointly over all sample sizes at which the rule may stop.
     pub confidence: f64,
     /// Relative half width that was asked for.
     pub tolerance: Option<f64>,

@@ -37,8 +37,8 @@ pub enum Axes {
         #[serde(serialize_with = "small_name")]
         small: SmallTensors,
     },
-    /// From the checkpoint (0) to one or two others (1). Running statistics of BatchNorm are interpolated like the
-    /// weights, so that the loss at each checkpoint is its own.
+    /// Directions from the checkpoint (coordinate 0) to one or two others (coordinate 1). Running statistics of
+    /// BatchNorm are interpolated like the weights, so that the loss at each checkpoint is its own.
     Checkpoints {
         /// The other checkpoints, as run folders or weight files.
         to: Vec<PathBuf>,
@@ -238,7 +238,7 @@ fn eigenvector<B: Autodiff>(
 
 /// The plane of the kept checkpoints.
 fn trajectory<B: Autodiff>(subject: &mut Subject<'_, B>, origin: ParamVector<B>) -> Result<Plane<B>> {
-    // The weights' path is the run folder, or a file in its folder of checkpoints.
+    // The path of the weights is that of a file in the run's folder of checkpoints, even if a run folder was asked for.
     let weights = Path::new(&subject.description.weights);
     let Some(run) = run_of(weights) else {
         return Err(TrainError::Request(format!("{}: a trajectory needs a run folder", weights.display())));

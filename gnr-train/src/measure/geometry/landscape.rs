@@ -105,7 +105,7 @@ struct Work<'a> {
     survey: Survey<'a>,
 }
 
-/// A loss in JSON; `None` if it is infinite, as far from a minimum it may be.
+/// A loss as JSON can hold it; `None` if it is not finite, which may happen far from a minimum.
 #[derive(Serialize, serde::Deserialize)]
 struct Value(Option<f64>);
 

@@ -69,7 +69,7 @@ pub struct MinimaReport {
     pub distances: Vec<f64>,
     /// L̂ at these distances, a row for each direction.
     pub losses: Vec<Vec<f64>>,
-    /// The counts: the paper's step first, each step with every resolution.
+    /// The counts: the coarsest step first, each step with every resolution.
     pub counted: Vec<Counted>,
 }
 
@@ -197,7 +197,7 @@ impl Measurement for Work<'_> {
     }
 }
 
-/// Counts extrema for every step that is a whole number of points and divides the paper's, from the coarsest.
+/// Counts extrema for every step of so many points that it divides the request's step, from the coarsest on.
 fn count(request: &MinimaRequest, losses: &[Vec<f64>]) -> Result<Vec<Counted>> {
     let mut counted = Vec::new();
     let strides = (1..=request.refine).rev().filter(|stride| request.refine.is_multiple_of(*stride));

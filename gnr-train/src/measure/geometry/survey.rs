@@ -1,4 +1,4 @@
-//! Common parts of all surveys: the subject, and the points that are kept.
+//! Common parts of all surveys: the subject, and the recorded values of points.
 
 use std::{path::PathBuf, sync::atomic::AtomicBool};
 
@@ -24,7 +24,7 @@ pub struct GeometryRequest {
     pub out: PathBuf,
 }
 
-/// A running survey: a measurement whose steps are points, each of which is kept.
+/// A running survey: a measurement whose steps are points. The value of each point is recorded.
 pub(super) struct Survey<'a> {
     request: &'a GeometryRequest,
     session: Session<'a>,
@@ -45,8 +45,8 @@ impl<'a> Survey<'a> {
         Self { request, session, points: None }
     }
 
-    /// Opens the points and begins. `options` is what determines the points' values beside the subject; `keys` names
-    /// all points.
+    /// Opens the points and begins. `options` has the settings that the values of points depend on, beside the subject.
+    /// `keys` are the keys of all points.
     pub(super) fn start(
         &mut self,
         subject: &Description,
@@ -81,7 +81,7 @@ impl<'a> Survey<'a> {
         Ok(())
     }
 
-    /// The value of a point: read if it was kept, else computed and kept.
+    /// The value of a point: the recorded one, or else one that `find` computes and that is then recorded.
     pub(super) fn point<T: Serialize + serde::de::DeserializeOwned>(
         &mut self,
         key: &str,

@@ -35,7 +35,7 @@ use crate::{
 /// else.
 #[derive(Clone, Debug)]
 pub struct SubjectRequest {
-    /// A run folder (its last checkpoint) or a safetensors file.
+    /// A run folder (its last checkpoint), or a weight file: safetensors or a PyTorch checkpoint.
     pub weights: PathBuf,
     /// Assignments `section.key=value` over the run's recipe (or over the defaults); see
     /// [`EvalRequest`](crate::EvalRequest).
@@ -106,7 +106,7 @@ pub struct Description {
     pub dimension: usize,
     /// Names of the tensors that are variables; `None` for all.
     pub layers: Option<Vec<String>>,
-    /// The precision, `f32` or `f64`.
+    /// The precision of parameters, activations and products.
     pub precision: Precision,
     /// The device of the measurement: `cpu`, `cuda:0`.
     pub device: String,
@@ -139,8 +139,8 @@ pub struct Subject<'a, B: Autodiff> {
 }
 
 impl<B: Autodiff> Subject<'_, B> {
-    /// The oracle of L̂ on the images, or on this rank's part of them. With chosen layers its points have the chosen
-    /// tensors only, like [`start`](Self::start).
+    /// The oracle of L̂ on the images, or on this rank's part of them. If layers were chosen, its points consist of
+    /// their tensors only, like [`start`](Self::start).
     ///
     /// # Errors
     /// No error, unless the subject's parts do not belong together.
@@ -268,8 +268,8 @@ pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::O
     backend::dispatch(recipe.train.place(), work)?
 }
 
-/// This rank's share of the images: a part of each batch, or whole batches where the loss depends on the batch as a
-/// whole.
+/// This rank's share of the images: a part of each batch, or whole batches. Whole batches are for tensors of a file,
+/// and for train mode, in which BatchNorm takes the statistics of each batch.
 fn share(request: &SubjectRequest) -> Share {
     let (index, of) = (request.team.rank(), request.team.size());
     match request.mode {
