@@ -29,6 +29,7 @@ mod error;
 pub mod follow;
 mod lock;
 mod machine;
+mod origin;
 mod recipe_keys;
 pub mod report;
 pub mod reproduce;

@@ -16,7 +16,7 @@ use gnr_train::{
     EpochMetrics, Existing, Observer, Outcome, Recipe, Start, StepEvent, Summary, TrainError, is_run, train,
 };
 
-use crate::{error::Result, lock::LOOK, results::is_finished};
+use crate::{error::Result, lock::LOOK, origin::check_images, results::is_finished};
 
 /// One training run of a study.
 #[derive(Clone, Debug)]
@@ -125,7 +125,8 @@ pub enum Trained {
 /// run whose folder another process holds is waited for.
 ///
 /// # Errors
-/// A full or read-only disk, which would end every run. A run that fails alone is told to the observer and returned.
+/// A run that finished on other images than those of its recipe's `data.dir`; a full or read-only disk, which would end
+/// every run. A run that fails alone is told to the observer and returned.
 ///
 /// # Cost
 /// `jobs` runs are in memory at a time.
@@ -150,6 +151,7 @@ pub(crate) fn train_all_then(
     stop: &AtomicBool,
     then: &dyn Follow,
 ) -> Result<Trained> {
+    check_images(runs)?;
     let board = Mutex::new(Board { observer, fatal: None, failures: Vec::new() });
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {

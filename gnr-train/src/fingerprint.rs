@@ -9,6 +9,8 @@ use crate::{
     atomic::write_atomically,
     data::Images,
     error::{Result, TrainError, io},
+    recipe::Recipe,
+    team::Team,
 };
 
 /// Number of images whose pixels are compared where each must be decoded; they are evenly spaced over the set.
@@ -195,6 +197,18 @@ impl Fingerprints {
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         write_atomically(&folder.join(FILE), (self.to_json()? + "\n").as_bytes())
     }
+}
+
+/// The difference between the images of a recipe and those with which the run in `folder` began, in words. `None` if
+/// there is none, or where the run recorded nothing.
+///
+/// # Errors
+/// Images that cannot be opened or read; a record that cannot be read.
+///
+/// # Cost
+/// Opens the images, and one pass over every byte of those that are in memory; else 512 are decoded.
+pub fn changed_images(recipe: &Recipe, folder: &Path) -> Result<Option<String>> {
+    Fingerprints::of(&Images::open(recipe, &Team::default())?)?.changed(folder)
 }
 
 #[cfg(test)]

@@ -69,6 +69,7 @@ pub use devices::{Backend, Card, Devices, devices, processor};
 pub use error::{Result, TrainError};
 pub use eval::{EvalReport, EvalRequest, Split, eval, eval_in};
 pub use evaluate::{ClassResult, Evaluation, evaluate, evaluate_mapped};
+pub use fingerprint::changed_images;
 pub use folder::{is_run, next_free, recipe_of};
 pub use loader_bench::{LoaderReport, loader_bench};
 pub use measure::{curvature, geometry, subject};

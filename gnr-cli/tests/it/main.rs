@@ -10,6 +10,7 @@ mod compare;
 mod curvature;
 mod devices;
 mod disk;
+mod inputs;
 mod interruption;
 mod jobs;
 mod killed;

@@ -43,6 +43,7 @@ use crate::{
     cost::gradients_per_step,
     error::{Result, StudyError},
     lock::FolderLock,
+    origin::Weights,
     report::several,
     results::is_finished,
     runner::{Failure, Follow, Run, StudyObserver, Trained, Workers, train_all_then},
@@ -126,6 +127,8 @@ pub struct Compare<L> {
     dropped: Vec<String>,
     /// The origin of the settings that another comparison chose.
     tuned_in: Option<TunedIn>,
+    /// Checksums of the initial weights, which belong to the name of a run's folder.
+    weights: Weights,
 }
 
 /// The settings that another comparison chose for an arm, none of which the arm itself may set.
@@ -204,7 +207,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
                     .push(format!("{name}: without {keys} of the recipe, which its optimiser does not have"));
             }
         }
-        let mut planned = Self { request, load, over, recipe, dropped, tuned_in: None };
+        let mut planned =
+            Self { request, load, over, recipe, dropped, tuned_in: None, weights: Weights::default() };
         if let Some(choices) = &planned.request.choices {
             planned.tuned_in = Some(choices.origin(&planned.request.arms, &planned.recipes()?)?);
         }
@@ -392,7 +396,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
 
     fn at(&self, below: &str, name: String, mut recipe: Recipe) -> Result<Run> {
         recipe.name.clone_from(&name);
-        let mut deciding = recipe.deciding();
+        let mut deciding = self.weights.deciding(&recipe)?;
         // The recipe's name decides nothing: an equal run of two comparisons in one folder is one run.
         deciding.name = "run".into();
         let checksum = crc32c::crc32c(deciding.to_toml()?.as_bytes());

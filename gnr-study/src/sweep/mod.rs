@@ -19,6 +19,7 @@ use gnr_train::{Recipe, RecipeError, write_atomically};
 use crate::{
     error::{Result, StudyError},
     lock::FolderLock,
+    origin::Weights,
     results::is_finished,
     runner::{Run, StudyObserver, Trained, Workers, train_all},
     shard::Shard,
@@ -95,6 +96,7 @@ impl Sweep {
             chosen.push(load(&grid::assignments(&request.axes, point))?);
         }
         // Seeds are outermost, so that an interrupted sweep has looked at the whole grid.
+        let weights = Weights::default();
         for seed in 0..request.seeds {
             for (index, (point, recipe)) in points.iter().zip(&chosen).enumerate() {
                 let mut recipe = recipe.clone();
@@ -103,7 +105,8 @@ impl Sweep {
                 }
                 recipe.train.seed = seed;
                 let name = format!("{} seed={seed}", grid::assignments(&request.axes, point).join(" "));
-                let folder = request.folder.join("runs").join(folder_name(&name, &recipe)?);
+                let folder =
+                    request.folder.join("runs").join(folder_name(&name, &weights.deciding(&recipe)?)?);
                 runs.push(Run { name, folder, recipe, cost: 1.0 });
                 of.push(index);
             }
@@ -186,7 +189,7 @@ impl Sweep {
 
 /// The name of a run's folder, readable and different for every recipe: the values, then a checksum of the deciding
 /// keys.
-fn folder_name(name: &str, recipe: &Recipe) -> Result<String> {
+fn folder_name(name: &str, deciding: &Recipe) -> Result<String> {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "=.-_".contains(c) { c } else { '_' };
     // The last word of a key says enough.
     let words = name.split(' ').map(|word| match word.split_once('=') {
@@ -194,5 +197,5 @@ fn folder_name(name: &str, recipe: &Recipe) -> Result<String> {
         None => word.to_owned(),
     });
     let readable: String = words.collect::<Vec<_>>().join("_").chars().map(plain).take(120).collect();
-    Ok(format!("{readable}-{:08x}", crc32c::crc32c(recipe.deciding().to_toml()?.as_bytes())))
+    Ok(format!("{readable}-{:08x}", crc32c::crc32c(deciding.to_toml()?.as_bytes())))
 }
