@@ -33,16 +33,17 @@ pub(crate) fn of_series(series: &crate::Series, index: usize) -> Rgb {
     series.rgb.map_or_else(|| palette(series.colour.unwrap_or(index)), |[r, g, b]| (r, g, b))
 }
 
-/// Nine colours of Viridis from dark to light, readable in grey.
-const VIRIDIS: [Rgb; 9] = [
+/// Ten equidistant colours of matplotlib's Viridis from dark to light, readable in grey.
+const VIRIDIS: [Rgb; 10] = [
     (68, 1, 84),
     (72, 40, 120),
-    (62, 74, 137),
+    (62, 73, 137),
     (49, 104, 142),
     (38, 130, 142),
     (31, 158, 137),
     (53, 183, 121),
     (110, 206, 88),
+    (181, 222, 43),
     (253, 231, 37),
 ];
 

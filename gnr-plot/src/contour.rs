@@ -6,7 +6,7 @@ use crate::{
     Axis, Grid, Result, Scale,
     axes::{Area, Frame, TICK},
     canvas::{Align, Canvas, Point},
-    colour::{GREY, INK, WHITE, palette, viridis},
+    colour::{GREY, INK, Rgb, WHITE, viridis},
     lines::marks,
     scale::Span,
 };
@@ -46,7 +46,7 @@ pub(crate) fn draw<B: DrawingBackend>(canvas: &mut Canvas<'_, B>, area: Area, gr
         }
     }
     for (index, route) in grid.routes.iter().enumerate() {
-        let colour = [(230, 60, 40), (255, 255, 255), (255, 150, 30)][index % 3];
+        let colour = route_colour(index);
         let points = || route.x.iter().zip(&route.y).map(|(x, y)| frame.point(*x, *y));
         for part in frame.clipped(points()) {
             canvas.line(&part, INK, 0.7, 2.6)?;
@@ -62,9 +62,10 @@ pub(crate) fn draw<B: DrawingBackend>(canvas: &mut Canvas<'_, B>, area: Area, gr
     colour_bar(canvas, Area { top, bottom, ..bar }, &grid.z, &z)
 }
 
-/// Colour of route number `index` in the legend.
-pub(crate) fn route_colour(index: usize) -> crate::colour::Rgb {
-    if index == 0 { (230, 60, 40) } else { palette(index) }
+/// The colour of route number `index`, on the map and in the legend. Each shows on every colour of the map, with a dark
+/// edge, and on the white of the legend.
+pub(crate) fn route_colour(index: usize) -> Rgb {
+    [(230, 60, 40), (255, 120, 200), (255, 150, 30)][index % 3]
 }
 
 /// The range of the values.
