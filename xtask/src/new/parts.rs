@@ -15,7 +15,7 @@ const METHOD: Part = Part {
         Line {
             path: "gnr-core/src/regularizer/mod.rs",
             below: "regularizers! {",
-            before: "// Last: the others make its base objective.",
+            before: "// GNR comes last in listings, because the others can be its base objective.",
             text: "    {{file}}::{{Type}}({{Type}}<Radius>),",
         },
         Line {
