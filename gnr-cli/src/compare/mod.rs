@@ -100,16 +100,13 @@ fn choices(arguments: &Arguments, arms: &[Arm]) -> anyhow::Result<Option<Choices
     let Some(path) = &arguments.choices else { return Ok(None) };
     let choices = Choices::read(path)?;
     for arm in arms {
-        for setting in choices.settings(arm)? {
-            let key = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
-            if let Some(set) = arguments.sets.iter().find(|set| key(set) == key(&setting)) {
-                bail!(
-                    "--set {set}: {} chose {setting} for method `{}`; leave --set {} or --choices out",
-                    choices.path().display(),
-                    arm.name,
-                    key(set)
-                );
-            }
+        if let Some((set, setting)) = choices.clash(arm, &arguments.sets)? {
+            bail!(
+                "--set {set}: {} chose {setting} for method `{}`; leave --set {} or --choices out",
+                choices.path().display(),
+                arm.name,
+                set.split('=').next().unwrap_or_default()
+            );
         }
     }
     Ok(Some(choices))

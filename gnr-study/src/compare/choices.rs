@@ -95,6 +95,19 @@ impl Choices {
         Ok(axes.filter_map(|axis| Some(format!("{}={}", axis.key, values.get(&axis.key)?))).collect())
     }
 
+    /// The first of these assignments that sets a key which the choices set for a method, too, with the choice.
+    ///
+    /// # Errors
+    /// As [`settings`](Self::settings).
+    pub fn clash<'a>(&self, arm: &Arm, assignments: &'a [String]) -> Result<Option<(&'a str, String)>> {
+        let key = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
+        let settings = self.settings(arm)?;
+        Ok(assignments.iter().find_map(|own| {
+            let setting = settings.iter().find(|setting| key(setting) == key(own))?;
+            Some((own.as_str(), setting.clone()))
+        }))
+    }
+
     /// Path of the file with the choices.
     pub fn path(&self) -> &Path {
         &self.path

@@ -133,17 +133,13 @@ pub struct Compare<L> {
 
 /// The settings that another comparison chose for an arm, none of which the arm itself may set.
 fn chosen(choices: &Choices, arm: &Arm) -> Result<Vec<String>> {
-    let settings = choices.settings(arm)?;
-    for setting in &settings {
-        let key = setting.split('=').next().unwrap_or_default();
-        if let Some(own) = arm.assignments.iter().find(|own| own.split('=').next() == Some(key)) {
-            let (name, path) = (&arm.name, choices.path().display());
-            return Err(StudyError::Request(format!(
-                "method `{name}` sets {own}, and {path} chose {setting} for it: leave the first out"
-            )));
-        }
+    if let Some((own, setting)) = choices.clash(arm, &arm.assignments)? {
+        let (name, path) = (&arm.name, choices.path().display());
+        return Err(StudyError::Request(format!(
+            "method `{name}` sets {own}, and {path} chose {setting} for it: leave the first out"
+        )));
     }
-    Ok(settings)
+    choices.settings(arm)
 }
 
 /// The runs of a phase with the arm of each.
