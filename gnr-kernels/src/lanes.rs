@@ -41,6 +41,12 @@ pub(super) trait Lanes: Copy {
     unsafe fn load_pairs(p: *const f32) -> (Self, Self);
     /// Stores `even` and `odd` interleaved: the inverse of [`Lanes::load_pairs`].
     unsafe fn store_pairs(even: Self, odd: Self, p: *mut f32);
+    /// Moves each float to the next lane. The first lane becomes 0.
+    unsafe fn shift_up(self) -> Self;
+    /// Moves each float to the lane before. The last lane becomes 0.
+    unsafe fn shift_down(self) -> Self;
+    /// Keeps the first `count` floats. The others become 0.
+    unsafe fn keep(self, count: usize) -> Self;
 }
 
 /// Eight floats in plain Rust.
@@ -93,12 +99,88 @@ impl Lanes for Portable {
         // SAFETY: by the trait's contract, p is valid for 16 floats.
         unsafe { p.cast::<[f32; 16]>().write_unaligned(x) }
     }
+    #[inline(always)]
+    unsafe fn shift_up(self) -> Self {
+        Portable(std::array::from_fn(|i| if i == 0 { 0.0 } else { self.0[i - 1] }))
+    }
+    #[inline(always)]
+    unsafe fn shift_down(self) -> Self {
+        Portable(std::array::from_fn(|i| if i == 7 { 0.0 } else { self.0[i + 1] }))
+    }
+    #[inline(always)]
+    unsafe fn keep(self, count: usize) -> Self {
+        Portable(std::array::from_fn(|i| if i < count { self.0[i] } else { 0.0 }))
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::Lanes;
     use std::arch::x86_64::*;
+
+    /// Needs AVX2 and FMA, as [`__m256`] does.
+    impl Lanes for __m128 {
+        const N: usize = 4;
+        const ROWS: usize = 4;
+        const COLUMNS: usize = 2;
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            unsafe { _mm_loadu_ps(p) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            unsafe { _mm_storeu_ps(p, self) }
+        }
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            unsafe { _mm_set1_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { _mm_add_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            unsafe { _mm_sub_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            unsafe { _mm_mul_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn mul_add(self, b: Self, c: Self) -> Self {
+            unsafe { _mm_fmadd_ps(self, b, c) }
+        }
+        #[inline(always)]
+        unsafe fn load_pairs(p: *const f32) -> (Self, Self) {
+            unsafe {
+                let (a, b) = (_mm_loadu_ps(p), _mm_loadu_ps(p.add(4)));
+                (_mm_shuffle_ps::<0x88>(a, b), _mm_shuffle_ps::<0xDD>(a, b))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_pairs(even: Self, odd: Self, p: *mut f32) {
+            unsafe {
+                _mm_storeu_ps(p, _mm_unpacklo_ps(even, odd));
+                _mm_storeu_ps(p.add(4), _mm_unpackhi_ps(even, odd));
+            }
+        }
+        #[inline(always)]
+        unsafe fn shift_up(self) -> Self {
+            unsafe { _mm_castsi128_ps(_mm_slli_si128::<4>(_mm_castps_si128(self))) }
+        }
+        #[inline(always)]
+        unsafe fn shift_down(self) -> Self {
+            unsafe { _mm_castsi128_ps(_mm_srli_si128::<4>(_mm_castps_si128(self))) }
+        }
+        #[inline(always)]
+        unsafe fn keep(self, count: usize) -> Self {
+            unsafe {
+                let kept = _mm_cmpgt_epi32(_mm_set1_epi32(count as i32), _mm_setr_epi32(0, 1, 2, 3));
+                _mm_and_ps(self, _mm_castsi128_ps(kept))
+            }
+        }
+    }
 
     impl Lanes for __m256 {
         const N: usize = 8;
@@ -148,6 +230,28 @@ mod x86 {
                 let (lo, hi) = (_mm256_unpacklo_ps(even, odd), _mm256_unpackhi_ps(even, odd));
                 _mm256_storeu_ps(p, _mm256_permute2f128_ps::<0x20>(lo, hi));
                 _mm256_storeu_ps(p.add(8), _mm256_permute2f128_ps::<0x31>(lo, hi));
+            }
+        }
+        #[inline(always)]
+        unsafe fn shift_up(self) -> Self {
+            unsafe {
+                let before = _mm256_setr_epi32(7, 0, 1, 2, 3, 4, 5, 6);
+                _mm256_blend_ps::<0x01>(_mm256_permutevar8x32_ps(self, before), _mm256_setzero_ps())
+            }
+        }
+        #[inline(always)]
+        unsafe fn shift_down(self) -> Self {
+            unsafe {
+                let next = _mm256_setr_epi32(1, 2, 3, 4, 5, 6, 7, 0);
+                _mm256_blend_ps::<0x80>(_mm256_permutevar8x32_ps(self, next), _mm256_setzero_ps())
+            }
+        }
+        #[inline(always)]
+        unsafe fn keep(self, count: usize) -> Self {
+            unsafe {
+                let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+                let kept = _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lane);
+                _mm256_and_ps(self, _mm256_castsi256_ps(kept))
             }
         }
     }
@@ -202,19 +306,44 @@ mod x86 {
                 _mm512_storeu_ps(p.add(16), _mm512_permutex2var_ps(even, hi, odd));
             }
         }
+        #[inline(always)]
+        unsafe fn shift_up(self) -> Self {
+            unsafe {
+                let before = _mm512_setr_epi32(15, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14);
+                _mm512_maskz_permutexvar_ps(0xFFFE, before, self)
+            }
+        }
+        #[inline(always)]
+        unsafe fn shift_down(self) -> Self {
+            unsafe {
+                let next = _mm512_setr_epi32(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0);
+                _mm512_maskz_permutexvar_ps(0x7FFF, next, self)
+            }
+        }
+        #[inline(always)]
+        unsafe fn keep(self, count: usize) -> Self {
+            unsafe {
+                let lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+                let kept = _mm512_cmplt_epi32_mask(lane, _mm512_set1_epi32(count as i32));
+                _mm512_maskz_mov_ps(kept, self)
+            }
+        }
     }
 }
 
 /// Defines `fn $name(level, …)` from the generic body `$body::<V>(…)`. `wide` bodies get the widest vectors of the
-/// level, `eight` bodies always vectors of eight floats.
+/// level, `eight` bodies vectors of eight floats, `four` bodies vectors of four, or of eight without AVX2.
 macro_rules! lanes {
     (wide $vis:vis fn $name:ident($($a:ident: $t:ty),* $(,)?) = $body:ident) => {
-        $crate::lanes::lanes!(@define $vis $name, $body, ($($a: $t),*), "avx512f,avx2,fma", __m512);
+        $crate::lanes::lanes!(@define $vis $name, $body, ($($a: $t),*), "avx512f,avx2,fma", __m512, __m256);
     };
     (eight $vis:vis fn $name:ident($($a:ident: $t:ty),* $(,)?) = $body:ident) => {
-        $crate::lanes::lanes!(@define $vis $name, $body, ($($a: $t),*), "avx2,fma", __m256);
+        $crate::lanes::lanes!(@define $vis $name, $body, ($($a: $t),*), "avx2,fma", __m256, __m256);
     };
-    (@define $vis:vis $name:ident, $body:ident, ($($a:ident: $t:ty),*), $features:literal, $best:ident) => {
+    (four $vis:vis fn $name:ident($($a:ident: $t:ty),* $(,)?) = $body:ident) => {
+        $crate::lanes::lanes!(@define $vis $name, $body, ($($a: $t),*), "avx2,fma", __m128, __m128);
+    };
+    (@define $vis:vis $name:ident, $body:ident, ($($a:ident: $t:ty),*), $features:literal, $best:ident, $avx2:ident) => {
         /// Runs the body with vectors of `level`.
         ///
         /// # Safety
@@ -234,7 +363,7 @@ macro_rules! lanes {
                 #[allow(clippy::too_many_arguments)]
                 unsafe fn avx2($($a: $t),*) {
                     // SAFETY: the caller upholds the conditions of the body.
-                    unsafe { $body::<std::arch::x86_64::__m256>($($a),*) }
+                    unsafe { $body::<std::arch::x86_64::$avx2>($($a),*) }
                 }
                 match level {
                     // SAFETY: the caller upholds the conditions of the body, and the machine has this level.
@@ -284,6 +413,42 @@ mod tests {
             unsafe { round_trip(level.min(detected()), &x, &mut parts, &mut rejoined) };
             assert_eq!(rejoined[..], x[..], "{level:?}");
             assert!((0..16).all(|i| parts[i] == x[2 * i] && parts[16 + i] == x[2 * i + 1]), "{level:?}");
+        }
+    }
+
+    /// Shifts the first vector of `x` and keeps its first `count` floats. Says how many floats a vector has.
+    ///
+    /// # Safety
+    /// All slices have 16 floats.
+    #[inline(always)]
+    unsafe fn moved_body<V: Lanes>(x: &[f32], count: usize, out: &mut [[f32; 16]; 3], lanes: &mut usize) {
+        *lanes = V::N;
+        // SAFETY: the caller upholds this function's conditions; no vector is longer than 16 floats.
+        unsafe {
+            let x = V::load(x.as_ptr());
+            x.shift_up().store(out[0].as_mut_ptr());
+            x.shift_down().store(out[1].as_mut_ptr());
+            x.keep(count).store(out[2].as_mut_ptr());
+        }
+    }
+    lanes!(wide fn moved_wide(x: &[f32], count: usize, out: &mut [[f32; 16]; 3], lanes: &mut usize) = moved_body);
+    lanes!(eight fn moved_eight(x: &[f32], count: usize, out: &mut [[f32; 16]; 3], lanes: &mut usize) = moved_body);
+    lanes!(four fn moved_four(x: &[f32], count: usize, out: &mut [[f32; 16]; 3], lanes: &mut usize) = moved_body);
+
+    #[test]
+    fn shifts_and_kept_floats_leave_zeros_behind() {
+        let x: Vec<f32> = (1..=16).map(|i| i as f32).collect();
+        for level in [Level::Baseline, Level::Avx2, Level::Avx512].map(|level| level.min(detected())) {
+            for (moved, count) in
+                [moved_wide, moved_eight, moved_four].into_iter().flat_map(|f| (0..=4).map(move |c| (f, c)))
+            {
+                let (mut out, mut n) = ([[0.0; 16]; 3], 0);
+                // SAFETY: the slices have 16 elements, and the machine has this level.
+                unsafe { moved(level, &x, count, &mut out, &mut n) };
+                assert_eq!(out[0][..n], [&[0.0], &x[..n - 1]].concat(), "{level:?}");
+                assert_eq!(out[1][..n], [&x[1..n], &[0.0]].concat(), "{level:?}");
+                assert_eq!(out[2][..n], [&x[..count], &vec![0.0; n - count]].concat(), "{level:?}, {count}");
+            }
         }
     }
 }

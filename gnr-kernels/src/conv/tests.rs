@@ -15,6 +15,10 @@ const CASES: &[Case] = &[
     ([1, 8, 32, 32], [24, 8, 3, 3], 1, 1, 1),     //
     ([5, 40, 4, 4], [36, 40, 3, 3], 1, 1, 1),     // several images a block, ragged channel counts
     ([2, 9, 7, 5], [11, 9, 3, 3], 1, 1, 1),       // odd, rectangular input
+    ([3, 8, 2, 2], [8, 8, 3, 3], 1, 1, 1),        // a row of tiles in one vector: half a vector of four
+    ([2, 8, 1, 3], [8, 8, 3, 3], 1, 1, 1),        //
+    ([2, 8, 3, 13], [8, 8, 3, 3], 1, 1, 1),       // a vector of eight, odd width
+    ([2, 8, 5, 29], [8, 8, 3, 3], 1, 1, 1),       // a vector of sixteen
     ([2, 8, 6, 9], [10, 8, 3, 3], 1, 0, 1),       // no padding
     ([2, 8, 5, 6], [8, 8, 3, 3], 1, 2, 1),        // full padding
     ([2, 8, 5, 6], [8, 8, 3, 3], 1, 3, 1),        // more padding than kernel

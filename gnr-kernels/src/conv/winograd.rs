@@ -224,16 +224,17 @@ pub(super) fn transform_input(
     // SAFETY: the assertions bound every access; vectors of at most COLUMNS floats run past the last tile of a row by
     // less than COLUMNS.
     unsafe {
-        if s.tile_columns() > 8 {
-            input_wide(level, s, x, rows, phases, v, to);
-        } else {
-            input_eight(level, s, x, rows, phases, v, to);
+        match s.tile_columns() {
+            0..=4 => input_four(level, s, x, rows, phases, v, to),
+            5..=8 => input_eight(level, s, x, rows, phases, v, to),
+            _ => input_wide(level, s, x, rows, phases, v, to),
         }
     }
 }
 
 lanes!(wide fn input_wide(s: &Shape, x: &[f32], rows: Range<usize>, phases: &mut [f32], v: &mut [f32], to: Place) = input_body);
 lanes!(eight fn input_eight(s: &Shape, x: &[f32], rows: Range<usize>, phases: &mut [f32], v: &mut [f32], to: Place) = input_body);
+lanes!(four fn input_four(s: &Shape, x: &[f32], rows: Range<usize>, phases: &mut [f32], v: &mut [f32], to: Place) = input_body);
 
 /// Transforms the tiles of some rows.
 ///
@@ -249,6 +250,10 @@ unsafe fn input_body<V: Lanes>(
     to: Place,
 ) {
     let (half, columns) = (Phases::half(s), s.tile_columns());
+    if s.padding == 1 && columns <= V::N {
+        // SAFETY: the caller upholds the assertions of `transform_input`; a row of tiles fits a vector.
+        return unsafe { input_narrow::<V>(s, x, rows, v, to) };
+    }
     for c in 0..s.cin {
         let x = &x[c * s.h * s.w..];
         for (r, separated) in phases.chunks_exact_mut(2 * half).take(2 * rows.len() + 2).enumerate() {
@@ -288,6 +293,57 @@ unsafe fn input_body<V: Lanes>(
     }
 }
 
+/// Transforms the tiles of some rows of a map that is at most one vector of tiles wide and padded by one pixel. No
+/// workspace is needed: a row of the map is separated and transformed in registers, and serves two rows of tiles.
+///
+/// # Safety
+/// The assertions of [`transform_input`] hold, and a row has at most [`Lanes::N`] tiles.
+#[inline(always)]
+unsafe fn input_narrow<V: Lanes>(s: &Shape, x: &[f32], rows: Range<usize>, v: &mut [f32], to: Place) {
+    let (columns, evens, odds) = (s.tile_columns(), s.w.div_ceil(2), s.w / 2);
+    for c in 0..s.cin {
+        let x = &x[c * s.h * s.w..];
+        // `d B` of row `y` of the padded map. Its columns 0, 2, … are the odd columns of the image, one tile later.
+        let row = |y: usize| {
+            if y == 0 || y > s.h {
+                // SAFETY: the machine has the instruction set of V.
+                return [unsafe { V::splat(0.0) }; 4];
+            }
+            let row = &x[(y - 1) * s.w..];
+            V::prefetch(row.as_ptr().wrapping_add(s.h * s.w));
+            // SAFETY: a vector pair is read inside `x` or from a copy that is long enough.
+            unsafe {
+                let (even, odd) = if 2 * V::N <= row.len() {
+                    V::load_pairs(row.as_ptr())
+                } else {
+                    let mut tail = [0.0_f32; 2 * COLUMNS];
+                    tail[..row.len()].copy_from_slice(row);
+                    V::load_pairs(tail.as_ptr())
+                };
+                let (d1, d2) = (even.keep(evens), odd.keep(odds));
+                let (d0, d3) = (d2.shift_up(), d1.shift_down());
+                [d0.sub(d2), d1.add(d2), d2.sub(d1), d1.sub(d3)]
+            }
+        };
+        let (mut d0, mut d1) = (row(2 * rows.start), row(2 * rows.start + 1));
+        for (r, above) in rows.clone().enumerate() {
+            let (d2, d3) = (row(2 * above + 2), row(2 * above + 3));
+            // SAFETY: tile `to.tile + r columns + t` of channel `to.channel + c` is written at each of 16 points. Rows
+            // are written in ascending order, so what one writes past its end, the next overwrites.
+            unsafe {
+                let at = v.as_mut_ptr().add((to.channel + c) * to.row + to.tile + r * columns);
+                for j in 0..4 {
+                    d0[j].sub(d2[j]).store(at.add(j * to.point));
+                    d1[j].add(d2[j]).store(at.add((4 + j) * to.point));
+                    d2[j].sub(d1[j]).store(at.add((8 + j) * to.point));
+                    d1[j].sub(d3[j]).store(at.add((12 + j) * to.point));
+                }
+            }
+            (d0, d1) = (d2, d3);
+        }
+    }
+}
+
 /// Computes `Aᵀ m A` of one image's tiles in a panel of products `m`. Writes the maps `channels` of one image, or adds
 /// to them.
 #[allow(clippy::too_many_arguments)]
@@ -308,16 +364,17 @@ fn transform_output(
     assert!(channels.len() <= PANEL && channels.end * s.oh * s.ow <= out.len() && rows.end <= s.tile_rows());
     // SAFETY: the assertions bound every access.
     unsafe {
-        if s.tile_columns() > 8 {
-            output_wide(level, s, m, from, channels, rows, out, accum);
-        } else {
-            output_eight(level, s, m, from, channels, rows, out, accum);
+        match s.tile_columns() {
+            0..=4 => output_four(level, s, m, from, channels, rows, out, accum),
+            5..=8 => output_eight(level, s, m, from, channels, rows, out, accum),
+            _ => output_wide(level, s, m, from, channels, rows, out, accum),
         }
     }
 }
 
 lanes!(wide fn output_wide(s: &Shape, m: &[f32], from: Place, channels: Range<usize>, rows: Range<usize>, out: &mut [f32], accum: Accum) = output_body);
 lanes!(eight fn output_eight(s: &Shape, m: &[f32], from: Place, channels: Range<usize>, rows: Range<usize>, out: &mut [f32], accum: Accum) = output_body);
+lanes!(four fn output_four(s: &Shape, m: &[f32], from: Place, channels: Range<usize>, rows: Range<usize>, out: &mut [f32], accum: Accum) = output_body);
 
 /// Transforms the products of some rows of tiles back.
 ///
