@@ -32,6 +32,8 @@ pub(super) struct Table {
     runs: Vec<RunState>,
     /// Cost and seconds of the runs that this process trained, from which the remaining time is estimated.
     spent: (f64, f64),
+    /// Number of solutions whose sharpness this process measured, and the seconds of that.
+    measured: (u32, f64),
 }
 
 struct RunState {
@@ -46,7 +48,10 @@ struct RunState {
     before: u64,
     step: u64,
     ended: bool,
-    measuring: bool,
+    /// The time at which this process began to measure the run's sharpness; `None` before and after.
+    measuring: Option<Instant>,
+    /// Whether nothing is left to do for the run: it is measured, or it failed.
+    settled: bool,
     /// The last known accuracy, a fraction: on held-out images for a try, on test images otherwise.
     accuracy: Option<f64>,
 }
@@ -65,6 +70,7 @@ impl Table {
             tuning: false,
             runs: Vec::new(),
             spent: (0.0, 0.0),
+            measured: (0, 0.0),
         }
     }
 
@@ -112,14 +118,25 @@ impl Table {
         }
     }
 
-    /// Estimated seconds for runs of this cost; `None` before anything was trained.
-    fn seconds(&self, cost: f64) -> Option<f64> {
+    /// Estimated seconds until these runs are trained and, once it is known how long that takes, measured. `None`
+    /// before anything was trained.
+    fn seconds<'r>(&'r self, runs: impl Iterator<Item = &'r RunState> + Clone) -> Option<f64> {
+        let cost: f64 = runs.clone().map(Self::left).sum();
         let (mut done, mut seconds) = self.spent;
         for run in self.runs.iter().filter(|run| !run.ended && run.steps > 0) {
             done += run.cost * run.step.saturating_sub(run.before) as f64 / run.steps as f64;
             seconds += run.began.map_or(0.0, |began| began.elapsed().as_secs_f64());
         }
-        (done > 0.0).then(|| cost * seconds / done / self.jobs as f64)
+        let training = if cost == 0.0 { Some(0.0) } else { (done > 0.0).then(|| cost * seconds / done) };
+        Some((training? + self.measuring_left(runs)) / self.jobs as f64)
+    }
+
+    /// Estimated seconds of one thread to measure these runs; 0 before a first run was measured.
+    fn measuring_left<'r>(&self, runs: impl Iterator<Item = &'r RunState>) -> f64 {
+        let (count, seconds) = self.measured;
+        let each = seconds / f64::from(count.max(1));
+        let spent = |run: &RunState| run.measuring.map_or(0.0, |began| began.elapsed().as_secs_f64());
+        runs.filter(|run| !run.settled).map(|run| (each - spent(run)).max(0.0)).sum()
     }
 
     fn redraw(&self) {
@@ -136,9 +153,8 @@ impl Table {
                 (true, Some(now)) => format!("now {:.2} %", 100.0 * now),
                 (true, None) => "-".into(),
             };
-            let cost: f64 = of.iter().map(|run| Self::left(run)).sum();
-            let left = match self.seconds(cost) {
-                _ if of.iter().any(|run| run.measuring) => "measuring sharpness".into(),
+            let left = match self.seconds(of.iter().copied()) {
+                _ if of.iter().any(|run| run.measuring.is_some()) => "measuring sharpness".into(),
                 _ if ended.len() == of.len() => "done".into(),
                 Some(seconds) => format!("about {} left", clock(seconds)),
                 None => String::new(),
@@ -204,6 +220,7 @@ impl StudyObserver for Table {
         }
         let state = &mut self.runs[run];
         state.ended = true;
+        state.settled = matches!(how, Finished::Failed(_));
         if let Some(began) = state.began {
             let share = if state.steps > 0 {
                 state.step.saturating_sub(state.before) as f64 / state.steps as f64
@@ -215,9 +232,8 @@ impl StudyObserver for Table {
         }
         if let Some(told) = told {
             let (ended, all) = (self.runs.iter().filter(|run| run.ended).count(), self.runs.len());
-            let cost = self.runs.iter().map(Self::left).sum();
-            let left = match self.seconds(cost) {
-                Some(seconds) if ended < all => format!("; about {} left", clock(seconds)),
+            let left = match self.seconds(self.runs.iter()) {
+                Some(seconds) if seconds >= 0.5 => format!("; about {} left", clock(seconds)),
                 _ => String::new(),
             };
             let line = format!("[{ended:>3}/{all}] {}: {told}{left}", self.runs[run].name);
@@ -232,7 +248,7 @@ impl StudyObserver for Table {
 
     fn on_follow(&mut self, run: usize) {
         let state = &mut self.runs[run];
-        state.measuring = true;
+        state.measuring = Some(Instant::now());
         if state.began.is_none() {
             // A run of an earlier call has no other line in this call.
             self.say(&format!("{}: measuring sharpness", self.runs[run].name));
@@ -241,7 +257,12 @@ impl StudyObserver for Table {
     }
 
     fn on_followed(&mut self, run: usize, how: &Result<()>) {
-        self.runs[run].measuring = false;
+        let state = &mut self.runs[run];
+        state.settled = true;
+        if let Some(began) = state.measuring.take() {
+            self.measured.0 += 1;
+            self.measured.1 += began.elapsed().as_secs_f64();
+        }
         if let Err(error) = how {
             self.warn(&format!("{}: not measured: {error}", self.runs[run].name));
         }
@@ -283,7 +304,8 @@ impl CompareObserver for Table {
                 before: 0,
                 step: 0,
                 ended: false,
-                measuring: false,
+                measuring: None,
+                settled: false,
                 accuracy: None,
             })
             .collect();
@@ -299,5 +321,41 @@ impl CompareObserver for Table {
         } else if done == of {
             self.say(&format!("measured the sharpness of {solutions}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run that has `step` of 10 steps behind it, in this process.
+    fn run(step: u64, settled: bool) -> RunState {
+        RunState {
+            name: String::new(),
+            folder: PathBuf::new(),
+            arm: 0,
+            cost: 2.0,
+            began: None,
+            steps: 10,
+            before: 0,
+            step,
+            ended: step == 10,
+            measuring: None,
+            settled,
+            accuracy: None,
+        }
+    }
+
+    #[test]
+    fn the_remaining_time_has_training_and_measuring() {
+        let mut table = Table::new(true, vec!["SGD".into()], 2);
+        table.runs = vec![run(10, true), run(10, false), run(0, false)];
+        assert_eq!(table.seconds(table.runs.iter()), None, "nothing was trained yet");
+        // Two runs of cost 2 took 40 s, so the third takes 20; two jobs share it.
+        table.spent = (4.0, 40.0);
+        assert_eq!(table.seconds(table.runs.iter()), Some(10.0), "how long measuring takes is not known");
+        table.measured = (1, 3.0);
+        assert_eq!(table.seconds(table.runs.iter()), Some(13.0), "two runs are not measured, 3 s each");
+        assert_eq!(table.seconds(table.runs.iter().take(1)), Some(0.0), "nothing is left to do");
     }
 }
