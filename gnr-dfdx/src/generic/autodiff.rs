@@ -62,7 +62,7 @@ impl<E: Dtype + Float, D: DeviceOps<E>> Autodiff for Generic<E, D> {
         }
         let root = loss.taped().try_sum::<Rank0, _>().map_err(library)?;
         let (root, _) = root.split_tape();
-        let mut gradients = self.tape.backward(root).map_err(library)?;
+        let mut gradients = self.tape.backward(root)?;
         leaves
             .iter()
             .map(|leaf| {

@@ -106,7 +106,7 @@ impl<E: Dtype, D: Storage<E>> fmt::Debug for GenericTensor<E, D> {
 }
 
 /// Turns an error of dfdx into one of ours. dfdx's device errors are `Debug` only.
-fn library(error: impl fmt::Debug) -> Error {
+pub(crate) fn library(error: impl fmt::Debug) -> Error {
     Error::Library(format!("dfdx: {error:?}").into())
 }
 
