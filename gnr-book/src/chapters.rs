@@ -1,6 +1,6 @@
-//! The Rust blocks of the chapters, compiled and run as doctests. A test finds chapters that are missing here.
+//! The chapters whose Rust blocks are compiled and run as doctests. A test finds chapters that are missing here.
 
-/// Makes one item a chapter, so that a failure names the chapter.
+/// Makes an item for each chapter, whose name a failing doctest shows.
 #[cfg(doctest)]
 macro_rules! chapters {
     ($($name:ident: $path:literal),+ $(,)?) => {

@@ -13,10 +13,10 @@ pub struct Command {
 
 /// The commands of the blocks marked `sh`, `console` or `text`, in order.
 ///
-/// In a `console` block the lines that begin with `$` are commands, the rest is output. In a `text` block the lines
-/// that begin with `gnr` or `cargo` are commands. A backslash at the end of a line joins it with the next one; `&&`,
-/// `||`, `;` and `|` end a command. Text that a shell would not read (an open quote) is one word. A variable, such as
-/// `$SLURM_ARRAY_TASK_ID`, becomes the number 1.
+/// In a `console` block the lines that begin with `$` and a space are commands, and the rest is output. In a `text`
+/// block the lines that begin with `gnr` or `cargo` are commands. A backslash at the end of a line joins it with the
+/// next line. `&&`, `||`, `;` and `|` end a command if spaces surround them. Comments are left out. Text that a shell
+/// would not read (an open quote) is one word. A variable, such as `$SLURM_ARRAY_TASK_ID`, becomes the number 1.
 pub fn commands(text: &str) -> Vec<Command> {
     let mut found = Vec::new();
     for block in blocks(text) {
@@ -35,8 +35,9 @@ pub fn commands(text: &str) -> Vec<Command> {
     found
 }
 
-/// The commands between backticks in running text and in tables. They may lack arguments, as in a sentence about `gnr
-/// spectrum`. Text that stands for several commands (with an ellipsis, a choice or an option in brackets) is left out.
+/// The words of every text between backticks, in running text and in tables. Most of these texts are no commands, and a
+/// command may lack arguments, as in a sentence about `gnr spectrum`. A text that stands for several commands (with an
+/// ellipsis, a choice or an option in brackets) is left out.
 pub fn mentions(text: &str) -> Vec<Command> {
     inline_code(text)
         .into_iter()
@@ -60,7 +61,7 @@ fn joined(block: &Block) -> Vec<(String, usize)> {
     joined
 }
 
-/// The commands of a logical line.
+/// The commands of a joined line, all with the line number `line`.
 fn split(text: &str, line: usize) -> Vec<Command> {
     let words = shlex::split(text).unwrap_or_else(|| vec![text.to_owned()]);
     words

@@ -20,7 +20,7 @@ pub struct Document {
 /// A fenced block of a Markdown text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// The word behind the opening fence, such as `rust` or `sh`.
+    /// All of the text behind the opening fence, such as `sh` or `rust,ignore`.
     pub language: String,
     /// The text between the fences.
     pub text: String,
@@ -28,8 +28,8 @@ pub struct Block {
     pub line: usize,
 }
 
-/// The documents of the repository around this crate: those in its root and those below `docs`. Dated reports
-/// (`docs/results`) are left out, because they keep the commands of their day.
+/// The documents of the repository around this crate, sorted by path: the Markdown files in its root and those below
+/// `docs`. Dated reports (`docs/results`) are left out, because they keep the commands of their day.
 ///
 /// # Errors
 /// A file or folder that cannot be read.
@@ -94,7 +94,7 @@ pub fn blocks(text: &str) -> Vec<Block> {
     found
 }
 
-/// The text between single backticks in running text and in tables, with its line.
+/// The inline code (text between backticks) of running text and tables, with its line in the document, from 1.
 pub(crate) fn inline_code(text: &str) -> Vec<(String, usize)> {
     events(text)
         .filter_map(|(event, at)| match event {

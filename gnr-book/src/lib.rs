@@ -1,9 +1,9 @@
 //! The contents of the documents in a form that can be tested: the fenced blocks of a Markdown file, the commands in
 //! them, and (as doctests) their Rust code.
 //!
-//! The tests of `gnr` and of `cargo xtask` give every [`command`](commands) of the documents to their own parsers, and
-//! those of `gnr` read every TOML block as a recipe. A flag or a key that changes therefore breaks a test before it
-//! misleads a reader.
+//! The tests of `gnr` and of `cargo xtask` find their [`commands`](commands()) in the documents and give them to their
+//! parsers. The tests of `gnr` also read every TOML block as a recipe. A flag or a key that changes therefore breaks a
+//! test before it misleads a reader.
 //!
 //! ```
 //! let page = "Train:\n\n```sh\ngnr train digits \\\n    --set train.epochs=2   # short\n```\n";

@@ -1,4 +1,4 @@
-//! One parser and its inputs: valid ones, the corpus, damaged ones; and what is demanded of every reading.
+//! A campaign against one parser: its valid inputs, its corpus, its damaged inputs, and the limits of every reading.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -15,21 +15,28 @@ use crate::random::Random;
 
 /// The outcome of an input that is accepted.
 const ACCEPTED: &str = "accepted";
-/// Damaged inputs when nothing else is asked for.
+/// Number of damaged inputs of a campaign, unless `GNR_FUZZ_EXECUTIONS` sets another number.
 const USUAL: u64 = 3000;
-/// Outcomes that are kept; more would be those of a message that says too much for [`outcome`].
+/// Largest number of outcomes that are kept. A parser with more outcomes quotes its input in a way that [`outcome`]
+/// does not recognise.
 const MOST_OUTCOMES: usize = 300;
 
-/// Memory is counted for the whole process: one campaign at a time.
+/// The lock of [`alone`]. Memory is counted for the whole process, so campaigns run one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Waits until no other campaign of this process is running.
+/// Waits until no other campaign of this process is running. None begins while the returned guard lives.
+///
+/// [`Campaign::run`] waits for this guard itself, so a thread that holds one must not call it.
 pub fn alone() -> MutexGuard<'static, ()> {
-    // A campaign that failed says so itself.
+    // A campaign that fails poisons the lock. That campaign reports its failure itself, so others may go on.
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Number of the first input and of those that are read, by the environment; `usual` if that does not say.
+/// The number of the first input, and how many inputs are read: `GNR_FUZZ_FROM` (default 0) and `GNR_FUZZ_EXECUTIONS`
+/// (default `usual`) of the environment.
+///
+/// # Panics
+/// When one of these variables is set, but not to a whole number.
 pub fn executions(usual: u64) -> (u64, u64) {
     let number = |name: &str, usual: u64| {
         std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
@@ -37,35 +44,35 @@ pub fn executions(usual: u64) -> (u64, u64) {
     (number("GNR_FUZZ_FROM", 0), number("GNR_FUZZ_EXECUTIONS", usual))
 }
 
-/// A parser's inputs and limits.
+/// The inputs and the limits of one parser.
 pub struct Campaign<'a> {
-    /// Its name, also that of its corpus.
+    /// Name of the campaign in messages, and of the file of its corpus.
     pub name: &'static str,
-    /// Inputs that are accepted.
+    /// Valid inputs, which the parser must accept.
     pub seeds: Vec<Vec<u8>>,
-    /// Words of the format.
+    /// Words of the format, which damage inserts.
     pub pieces: &'a [&'a [u8]],
-    /// The last change of an input, given a random word: e.g. into a container whose checksum would tell of any damage
-    /// before. Default: none.
+    /// The last change of a generated input, given a random number. For example, `pack` puts the input into a container
+    /// whose checksum is computed after the damage. Default: no change.
     pub pack: fn(Vec<u8>, u64) -> Vec<u8>,
-    /// How many bytes an input stands for: its own and those that it decompresses to. Default: its own.
+    /// The number of bytes that an input stands for: its own and those that it decompresses to. Default: its length.
     pub justified: fn(&[u8]) -> usize,
-    /// Bytes of memory for each byte that an input stands for. Default: 8.
+    /// Bytes of memory allowed for each byte that an input stands for. Default: 8.
     pub per_byte: usize,
-    /// Bytes of memory that any input may take. Default: 64 KiB.
+    /// Bytes of memory allowed in addition, whatever the input. Default: 64 KiB.
     pub constant: usize,
-    /// Folder of the corpora.
+    /// The folder of the corpora.
     corpora: PathBuf,
 }
 
-/// What became of an outcome's inputs.
+/// The inputs that had one outcome: how many there were, and the smallest of them.
 struct Seen {
     times: u64,
     smallest: Vec<u8>,
 }
 
 impl<'a> Campaign<'a> {
-    /// A campaign whose corpus is the file `NAME.txt` in the folder `corpora`.
+    /// A campaign with the default limits, whose corpus is the file `NAME.txt` in the folder `corpora`.
     pub fn new(name: &'static str, corpora: &Path, seeds: Vec<Vec<u8>>, pieces: &'a [&'a [u8]]) -> Self {
         let corpora = corpora.to_path_buf();
         Self {
@@ -80,12 +87,15 @@ impl<'a> Campaign<'a> {
         }
     }
 
-    /// Reads everything. `memory` is the global allocator; an error of `read` is the message for the user.
+    /// Reads the valid inputs, the corpus and the damaged inputs, and prints how many were accepted. If
+    /// `GNR_FUZZ_CORPUS` is set, the corpus is then written anew.
+    ///
+    /// `memory` is the global allocator. An error of `read` is the message that a user would see.
     ///
     /// # Panics
-    /// When a valid input is refused, an input of the corpus has another outcome than its own, or any input panics,
-    /// takes a second or takes more memory than its size justifies. The input is then in a file, which the message
-    /// names.
+    /// When a valid input is refused, or an input exceeds a limit ([`Limits::watch`]). When an input of the corpus has
+    /// a new outcome, unless the corpus is written anew. When a campaign of 1000 damaged inputs or more accepts all of
+    /// its inputs, or none. When the corpus cannot be read or written.
     pub fn run(&self, memory: &PeakAlloc, mut read: impl FnMut(&[u8]) -> Result<(), String>) {
         let _alone = alone();
         let path = self.corpora.join(format!("{}.txt", self.name));
@@ -139,10 +149,10 @@ impl<'a> Campaign<'a> {
         );
     }
 
-    /// Input number `execution`: mostly not as it should be.
+    /// Input number `execution`. Of 400 inputs about 398 are damaged, one is a bomb and one is left as it was.
     fn input(&self, execution: u64, pool: &[&[u8]]) -> Vec<u8> {
         let mut random = Random::new(execution);
-        // Valid inputs are few beside the corpus, and the damage of one reaches furthest.
+        // Half of the inputs begin as seeds: these are few beside the corpus, and get furthest into the parser.
         let number = if random.below(2) == 0 { self.seeds.len() } else { pool.len() };
         let valid = pool[random.below(number)];
         let bytes = match random.below(400) {
@@ -157,7 +167,7 @@ impl<'a> Campaign<'a> {
         (self.pack)(bytes, random.word())
     }
 
-    /// Reads an input and gives its outcome.
+    /// Reads an input under the limits. Writes its outcome to `found`, and raises `most` to its memory a byte.
     fn check(
         &self,
         memory: &PeakAlloc,
@@ -178,8 +188,7 @@ impl<'a> Campaign<'a> {
         }
     }
 
-    /// Writes the corpus: of each outcome but that of valid inputs, the smallest input that was seen, made smaller
-    /// still.
+    /// Writes the corpus: for each refusal the smallest input that was seen, shortened further.
     fn write(
         &self,
         path: &Path,
@@ -201,7 +210,7 @@ impl<'a> Campaign<'a> {
 }
 
 fn note(seen: &mut HashMap<String, Seen>, outcome: &str, bytes: &[u8]) {
-    // What is accepted is counted in any case.
+    // Accepted inputs are counted even if there is no room for another outcome.
     let room = seen.len() < MOST_OUTCOMES || outcome == ACCEPTED;
     match seen.get_mut(outcome) {
         Some(seen) => {
@@ -223,7 +232,7 @@ mod tests {
 
     use super::*;
 
-    /// A reader of `LENGTH bytes`, with a fault on order.
+    /// Reads a length byte and as many other bytes. `fault` names the fault that the reader is to have.
     fn read(bytes: &[u8], fault: &str) -> Result<(), String> {
         let (&length, rest) = bytes.split_first().ok_or("empty")?;
         match fault {

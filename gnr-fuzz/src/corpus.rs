@@ -1,5 +1,6 @@
-//! The corpus of a campaign: a text file with a line for each outcome, its words and the smallest known input. Bytes
-//! that are not printable are escaped as in Rust, and `\*9;x` is nine times the byte `x`.
+//! The corpus of a campaign: a text file with a line for each refusal, after a heading. A line has the words of the
+//! refusal and its smallest known input. Bytes that are not printable are escaped as in Rust, and `\*9;x` stands for
+//! nine bytes `x`.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +8,10 @@ use std::path::Path;
 /// An outcome and an input that has it.
 pub(crate) type Entry = (String, Vec<u8>);
 
-/// The entries of a file; none where there is no file.
+/// The entries of a corpus file; none if the file does not exist.
+///
+/// # Panics
+/// When the file cannot be read, or a line is not an outcome, a tab and an input.
 pub(crate) fn read(path: &Path) -> Vec<Entry> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -28,10 +32,10 @@ pub(crate) fn read(path: &Path) -> Vec<Entry> {
         .collect()
 }
 
-/// Longer lines are left out.
+/// Length of the longest line that is written, in bytes.
 const LONGEST: usize = 2 << 10;
 
-/// Writes the entries, sorted by outcome, but for those that are long.
+/// Writes the entries, sorted by outcome, but for those whose line is longer than [`LONGEST`].
 pub(crate) fn write(path: &Path, entries: &[Entry]) {
     let mut lines: Vec<String> =
         entries.iter().map(|(outcome, input)| format!("{outcome}\t{}\n", escape(input))).collect();
@@ -47,7 +51,7 @@ pub(crate) fn write(path: &Path, entries: &[Entry]) {
     fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
-/// Fewer equal bytes are written one by one.
+/// Length of the shortest run of equal bytes that is written as a count.
 const RUN: usize = 8;
 
 fn escape(bytes: &[u8]) -> String {
@@ -61,11 +65,11 @@ fn escape(bytes: &[u8]) -> String {
     text
 }
 
-/// The bytes that `escape` wrote.
+/// Reads the bytes that [`escape`] wrote; `None` for an escape that is not one of its own.
 fn unescape(text: &str) -> Option<Vec<u8>> {
     let mut rest = text.bytes();
     let mut bytes = Vec::with_capacity(text.len());
-    // How often the next byte stands there.
+    // Number of times that the next byte is repeated.
     let mut times = 1;
     while let Some(byte) = rest.next() {
         let byte = match byte {
@@ -92,10 +96,11 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// How often a shorter input is tried.
+/// Largest number of shorter inputs that [`minimise`] tries.
 const TRIES: usize = 1000;
 
-/// Shortens an input as long as `same` holds of what is left: halves, quarters, …, bytes, until [`TRIES`] were tried.
+/// Removes from an input the halves, quarters, … and single bytes without which `same` still holds. At most [`TRIES`]
+/// shorter inputs are tried.
 pub(crate) fn minimise(mut bytes: Vec<u8>, mut same: impl FnMut(&[u8]) -> bool) -> Vec<u8> {
     let (mut span, mut tries) = (bytes.len() / 2, 0);
     while span > 0 {

@@ -1,5 +1,5 @@
-//! Damage: bytes, lengths and numbers, pieces of other inputs, words of a format; and bombs, which say much in few
-//! bytes.
+//! Damage of inputs: changed bytes, lengths and numbers, pieces of other inputs, words of a format. Also bombs, which
+//! repeat words of a format very often.
 
 use crate::random::Random;
 
@@ -21,7 +21,8 @@ const NUMBERS: [u64; 14] = [
     u64::MAX,
 ];
 
-/// A place in an input: more often near its ends, where formats have their structure.
+/// A random index below `length`, which is at least 1. Indices near both ends are likelier, because formats have their
+/// structure there.
 fn place(length: usize, random: &mut Random) -> usize {
     match random.below(4) {
         0 => random.below(length),
@@ -30,7 +31,8 @@ fn place(length: usize, random: &mut Random) -> usize {
     }
 }
 
-/// One to six changes of `bytes`. `pieces` are words of the format, `others` inputs of which parts are taken.
+/// Makes one to six random changes of `bytes`, and ends when no byte is left. `pieces` are words of the format, and
+/// parts of `others` are inserted.
 pub fn damage<T: AsRef<[u8]>>(
     mut bytes: Vec<u8>,
     random: &mut Random,
@@ -67,7 +69,7 @@ pub fn damage<T: AsRef<[u8]>>(
                 let piece = other[from..(from + random.below(64)).min(other.len())].to_vec();
                 bytes.splice(at..at, piece);
             }
-            // Digits of a header or a list.
+            // Replaces a span by a number in digits, as headers and lists have them.
             8 => {
                 let number = NUMBERS[random.below(NUMBERS.len())].to_string();
                 bytes.splice(span, number.into_bytes());
@@ -83,8 +85,11 @@ pub fn damage<T: AsRef<[u8]>>(
     bytes
 }
 
-/// One to three pieces again and again, `most` bytes at most, after the first `start` bytes of a valid input and before
-/// its others.
+/// Inserts a run of one to three random `pieces`, repeated to at most `most` bytes, after the first `start` bytes of
+/// `valid`.
+///
+/// # Panics
+/// When `pieces` is empty.
 pub fn bomb(valid: &[u8], start: usize, most: usize, random: &mut Random, pieces: &[&[u8]]) -> Vec<u8> {
     let mut piece = Vec::new();
     for _ in 0..=random.below(3) {
@@ -105,7 +110,7 @@ mod tests {
         let damaged = |n| damage(valid.clone(), &mut Random::new(n), &[b"word"], &[&valid]);
         let different = (0..100).filter(|&n| damaged(n) != damaged(n + 1)).count();
         assert!((0..100).all(|n| damaged(n) == damaged(n)) && different > 90, "{different}");
-        // A change may be none, e.g. a byte by itself; nearly all are some.
+        // A change may leave the input as it was, such as a byte replaced by its own value. Nearly none does.
         assert!((0..100).filter(|&n| damaged(n) != valid).count() > 90);
     }
 

@@ -1,17 +1,17 @@
 //! Damaged inputs for the tests of parsers, on stable Rust, without instrumentation.
 //!
-//! A [`Campaign`] reads valid inputs, a committed corpus, and inputs damaged by [`damage`]: none may panic, take longer
-//! than a second, or take more memory than its size justifies. In place of coverage it looks at *outcomes*: an input's
-//! outcome is that it is accepted, or the words with which it is refused, without the numbers and names in them. The
-//! corpus has the smallest known input of each outcome.
+//! A [`Campaign`] reads valid inputs, a committed corpus, and inputs damaged by [`damage`]. No input may cause a panic,
+//! take longer than a second, or take more memory than its size justifies. A campaign does not measure coverage. Its
+//! measure of progress is the number of *outcomes*: "accepted", and each message of a refusal without its numbers and
+//! names. The corpus holds the smallest known input of each refusal.
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `GNR_FUZZ_EXECUTIONS` | damaged inputs of each campaign, instead of some thousands |
-//! | `GNR_FUZZ_FROM` | number of the first one; input N is the same on every run with the same corpus |
-//! | `GNR_FUZZ_CORPUS` | set: the corpus is written anew, with the new outcomes |
+//! | `GNR_FUZZ_EXECUTIONS` | number of damaged inputs of each campaign, 3000 by default |
+//! | `GNR_FUZZ_FROM` | number of the first damaged input, 0 by default; input N is equal on every run with one corpus |
+//! | `GNR_FUZZ_CORPUS` | if set, the corpus is written anew, with the new outcomes |
 //!
-//! Used by tests only; no crate depends on it otherwise.
+//! Other crates depend on this one for their tests only.
 //!
 //! ```
 //! use gnr_fuzz::{Random, damage};

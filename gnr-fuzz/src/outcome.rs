@@ -1,13 +1,13 @@
-//! Outcomes: what was said of an input, without what depends on its details.
+//! Outcomes of readings: the message of a refusal, without the parts that depend on details of the input.
 
-/// Bytes of an outcome that count.
+/// Length at which an outcome ends, in bytes. Its last word is kept whole.
 const LONGEST: usize = 120;
 
-/// Words after which a message tells what stands in the input.
+/// Words that end an outcome, because messages quote the input after them.
 const ENDS: [&str; 7] = [" found", " it has", " called", " begin", " when getting", " number: ", " text: "];
 
-/// The first line of a message up to what it says of the input's own words: without quoted names, and with 0 for each
-/// number (decimal or hexadecimal) and each list of them.
+/// Writes the outcome of a message to `out`: its first line, up to and with the first of [`ENDS`]. Quoted names become
+/// an empty pair of backticks. Words with a digit, such as numbers, become 0, and so do lists of them.
 pub(crate) fn outcome(message: &str, out: &mut String) {
     out.clear();
     let line = message.lines().next().unwrap_or_default();
@@ -20,9 +20,10 @@ pub(crate) fn outcome(message: &str, out: &mut String) {
             return;
         }
         match c {
-            // Not an apostrophe.
+            // A quotation mark. A single one counts only after a space: elsewhere it is an apostrophe.
             '`' | '"' | '\'' if c != '\'' || out.ends_with(' ') => {
-                // Up to its end, or a lone mark. A name between `` may hold that mark, too: up to the last one.
+                // The quoted text ends at the next such mark, or with the line. A name between backticks may hold
+                // backticks and ends at the last one; a lone backtick quotes nothing.
                 let mut more = if c == '`' { rest.clone().filter(|other| *other == c).count() } else { 1 };
                 while more > 0
                     && let Some(other) = rest.next()
@@ -48,7 +49,7 @@ pub(crate) fn outcome(message: &str, out: &mut String) {
                 }
             }
             _ if c == ' ' || c.is_ascii_punctuation() => out.push(c),
-            // Anything else is of the input.
+            // Any other character comes from the input. Several in a row become one question mark.
             _ if !out.ends_with('?') => out.push('?'),
             _ => {}
         }

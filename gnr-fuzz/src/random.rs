@@ -1,15 +1,15 @@
-//! Steele, Lea and Flood's SplitMix64: numbers that are the same in every run of a test.
+//! Random numbers by Steele, Lea and Flood's SplitMix64, which are equal in every run of a test.
 
 /// A stream of random numbers.
 pub struct Random(u64);
 
 impl Random {
-    /// The stream of a number.
+    /// The stream that belongs to `seed`.
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    /// The next number.
+    /// The next number of the stream, any of 64 bits.
     pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -18,7 +18,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`; 0 where `bound` is 0.
+    /// The next number of the stream, reduced to one below `bound`; 0 if `bound` is 0.
     pub fn below(&mut self, bound: usize) -> usize {
         (self.word() % bound.max(1) as u64) as usize
     }

@@ -1,11 +1,12 @@
 # %% [markdown]
 # The spectrum of my PyTorch model
 #
-# Trains a small network for a moment, then measures the Hessian of its loss: largest eigenvalues, trace, density. Put your own model and
-# loss where it says so. Run it as a program, or cell by cell in an editor that knows `# %%`:
+# This script trains a small network for a moment. It then measures the Hessian of the loss: largest eigenvalues, trace,
+# density. Put your own model and loss into the cell that asks for them. Run the script as a program, or cell by cell in
+# an editor that knows `# %%`. From the root of the repository:
 #
-#     pip install gnr torch matplotlib
-#     python spectrum_of_my_model.py
+#     pip install ./gnr-python torch matplotlib
+#     python gnr-python/examples/spectrum_of_my_model.py
 
 # %%
 from __future__ import annotations
@@ -37,7 +38,7 @@ model = torch.nn.Sequential(
 )
 objective = Objective(model, lambda model: F.cross_entropy(model(x), y))
 
-# %% A little training, with the gradient norm regulariser; skip it if your model is trained.
+# %% A little training, with the gradient norm regulariser. Skip this cell if your model is trained.
 theta = objective.theta()
 method = core.Method(core.gnr(rho=0.05, alpha=0.1), core.adam(), 3e-3, shapes=objective.shapes)
 for _ in range(options.steps):
@@ -45,7 +46,7 @@ for _ in range(options.steps):
 objective.set(theta)
 print(f"{objective.dim} parameters, loss {objective(theta)[0]:.4f}")
 
-# %% One fixed symmetric matrix? Dropout, or a batch that is drawn anew, would show here.
+# %% A check that products are those of one fixed symmetric matrix. Dropout or a batch drawn anew raises an error here.
 matvec = objective.matvec()
 hessian.check(matvec, objective.dim, dtype=np.float32)
 

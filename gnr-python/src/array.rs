@@ -72,7 +72,8 @@ pub(crate) fn callable(value: &Bound<'_, PyAny>, argument: &str, signature: &str
     Err(PyTypeError::new_err(format!("{argument}: expected a callable {signature}, found {found}")))
 }
 
-/// A vector of `dim` elements from anything that NumPy makes an array of: arrays, PyTorch and JAX tensors, lists.
+/// Copies a vector of `dim` elements from anything that NumPy makes an array of: arrays, PyTorch and JAX tensors,
+/// lists.
 ///
 /// # Errors
 /// `TypeError` for values that are no real floating-point numbers, `ValueError` for another shape. Each names `what`.
@@ -93,7 +94,8 @@ pub(crate) fn vector<T: Element>(value: &Bound<'_, PyAny>, dim: usize, what: &st
     Ok(readonly.as_slice().map_err(|error| PyValueError::new_err(format!("{what}: {error}")))?.to_vec())
 }
 
-/// The value without what NumPy would refuse: a PyTorch tensor may belong to a graph, or lie on another device.
+/// Detaches a PyTorch tensor from its graph and moves it to the CPU, because NumPy refuses other tensors. A value
+/// without such methods is returned as it is.
 fn detached<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let mut value = value.clone();
     for method in ["detach", "cpu"] {
@@ -105,6 +107,9 @@ fn detached<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
 }
 
 /// Converts a value to an array of floating-point numbers.
+///
+/// # Errors
+/// `TypeError` for elements of another kind, which names `what`; exceptions of NumPy and PyTorch.
 fn as_array<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'py, PyUntypedArray>> {
     let py = value.py();
     let array = match value.cast::<PyUntypedArray>() {
@@ -138,7 +143,7 @@ pub(crate) fn shape_text(shape: &[usize]) -> String {
 /// Converts a value with `__float__` to a real number.
 ///
 /// # Errors
-/// `TypeError`, which names `what` and the type that was found.
+/// `TypeError`, which names `what` and the type that was found; other exceptions of the conversion.
 pub(crate) fn number(value: &Bound<'_, PyAny>, what: &str) -> PyResult<f64> {
     detached(value)?.extract::<f64>().map_err(|error| {
         if !error.is_instance_of::<PyTypeError>(value.py()) {
@@ -154,11 +159,11 @@ pub(crate) enum ThetaArray<'py> {
     Double(Bound<'py, PyArray1<f64>>),
 }
 
-/// The array that a step changes in place.
+/// Checks the array that a step changes in place.
 ///
 /// # Errors
-/// `TypeError` unless it is a NumPy array of float32 or float64; `ValueError` unless it has one axis, is aligned and
-/// can be written.
+/// `TypeError` for values other than NumPy arrays of float32 or float64. `ValueError` for an array that has not one
+/// axis, is not aligned or cannot be written.
 pub(crate) fn theta<'py>(value: &Bound<'py, PyAny>) -> PyResult<ThetaArray<'py>> {
     let Ok(array) = value.cast::<PyUntypedArray>() else {
         return Err(PyTypeError::new_err(format!(

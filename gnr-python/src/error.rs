@@ -16,7 +16,8 @@ pub(crate) fn carried(error: PyErr) -> Core {
     Core::backend(error)
 }
 
-/// The Python exception for an error of gnr-core.
+/// The Python exception for an error of gnr-core: `FloatingPointError` for a value that is not finite, the exception
+/// itself for one that a callable raised, `RuntimeError` for other errors of a backend, `ValueError` for the rest.
 pub(crate) fn of_core(error: Core) -> PyErr {
     let message = error.to_string();
     match error {
@@ -29,7 +30,7 @@ pub(crate) fn of_core(error: Core) -> PyErr {
     }
 }
 
-/// The Python exception for an error of gnr-hessian.
+/// The Python exception for an error of gnr-hessian: `ValueError`, or that of [`of_core`] for an error of gnr-core.
 pub(crate) fn of_hessian(error: Hessian) -> PyErr {
     match error {
         Hessian::Core(error) => of_core(error),

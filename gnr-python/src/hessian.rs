@@ -26,7 +26,10 @@ pub(crate) struct Task {
     progress: Option<Py<PyAny>>,
 }
 
-/// The value with the name `name`; an error, which names the argument, if there is none.
+/// Finds the value with the name `name`.
+///
+/// # Errors
+/// `ValueError` for an unknown name, with the argument and the known names.
 fn choice<T: Copy>(argument: &str, name: &str, choices: &[(&str, T)]) -> PyResult<T> {
     choices.iter().find(|(known, _)| *known == name).map(|(_, value)| *value).ok_or_else(|| {
         let known: Vec<String> = choices.iter().map(|(known, _)| format!("{known:?}")).collect();
@@ -387,8 +390,8 @@ pub(crate) fn smoothed<'py>(
     Ok([mean, error].map(|column| PyArray1::from_vec(py, column)))
 }
 
-/// Checks that the callable is one fixed symmetric matrix. Returns the relative differences of two equal products, and
-/// of the two orders of a bilinear form.
+/// Checks that the callable multiplies with one fixed symmetric matrix. Returns the relative difference of two products
+/// with one vector, and that of the two forms ⟨u, Hv⟩ and ⟨v, Hu⟩.
 #[pyfunction]
 pub(crate) fn check(py: Python<'_>, task: Task, tolerance: f64) -> PyResult<(f64, f64)> {
     with_precision!(Precision::named(&task.dtype)?, check_of(py, task, tolerance))

@@ -25,7 +25,7 @@ pub(crate) struct Objective<T> {
     element: PhantomData<T>,
 }
 
-/// An attribute of an object, if the object has it.
+/// An attribute of an object, if the object has it and its value is not `None`.
 fn optional<'py>(object: &Bound<'py, PyAny>, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
     Ok(object.getattr_opt(name)?.filter(|value| !value.is_none()))
 }
@@ -35,7 +35,7 @@ impl<T: Element> Objective<T> {
     /// is the kind of matrix that `hvp` multiplies with.
     ///
     /// # Errors
-    /// `TypeError` for objects that are not callable.
+    /// `TypeError` for a `loss_and_grad` or an `hvp` that is not callable.
     pub(crate) fn new(
         loss_and_grad: &Bound<'_, PyAny>,
         hvp: Option<&Bound<'_, PyAny>>,

@@ -57,8 +57,8 @@ impl<T: Element> SymmetricOperator for Callable<T> {
     }
 }
 
-/// Reports the progress of an algorithm to a callback. A callback that returns `False` ends the algorithm. One that
-/// raises ends it, too, and its exception is what the caller gets.
+/// Reports the progress of an algorithm to a callback. A callback that returns `False` ends the algorithm. A callback
+/// that raises also ends it, and the caller gets the exception.
 pub(crate) struct Watcher {
     callback: Option<Py<PyAny>>,
     raised: Option<PyErr>,

@@ -25,7 +25,7 @@ const KINDS: [(&str, Entries); 3] = [
 /// Regularisers that ask about single examples of a batch, which a callable for the batch's loss cannot answer.
 const OF_EXAMPLES: [&str; 3] = ["esam", "saf", "mesa"];
 
-/// The entries of a kind whose questions a callable can answer.
+/// The entries of a kind, without those that ask about single examples.
 fn known(entries: Entries) -> impl Iterator<Item = &'static Entry> {
     entries().iter().copied().filter(|entry| !OF_EXAMPLES.contains(&entry.name))
 }
@@ -61,7 +61,10 @@ fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>>
     })
 }
 
-/// The value that Python gave for a key.
+/// Reads the value that Python gave for a key.
+///
+/// # Errors
+/// `ValueError` for a value of another type than the key's. The domain is checked later.
 fn from_python(entry: &Entry, key: &Key, value: &Bound<'_, PyAny>) -> PyResult<Value> {
     // In Python True and False are numbers, and strings are sequences.
     let flag = value.is_instance_of::<PyBool>();
@@ -93,7 +96,7 @@ pub(crate) fn values(entry: &'static Entry, given: &Bound<'_, PyDict>) -> PyResu
         let name: String = name.extract()?;
         let value = match entry.key(&name) {
             Some(key) => from_python(entry, key, &value)?,
-            // The entry refuses such a value, with the keys that there are.
+            // `Entry::values` refuses an unknown key, and names the keys that there are.
             None => Value::Choice(value.repr()?.to_string().into()),
         };
         settings.push((name, value));
@@ -166,7 +169,8 @@ pub(crate) fn schedule_at(
     Ok(schedule::build(&values, span).map_err(error::of_core)?.at(t))
 }
 
-/// The rows that a sample takes from a batch of `n` examples, to which `restrict` of an objective must limit itself.
+/// The rows that a sample takes from a batch of `n` examples, ascending. An objective's `restrict` must limit itself to
+/// them.
 #[pyfunction]
 pub(crate) fn sample_rows(n: usize, fraction: f64, seed: u64) -> PyResult<Vec<usize>> {
     if fraction > 0.0 && fraction <= 1.0 {

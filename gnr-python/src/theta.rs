@@ -38,12 +38,15 @@ impl<T: Real> Theta<T> {
         &self.elements
     }
 
-    /// The elements of all leaves, without a copy.
+    /// Takes the elements of all leaves out, without a copy.
     pub(crate) fn into_elements(self) -> Vec<T> {
         self.elements
     }
 
     /// The numbers of rows and columns of the only leaf.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] for several leaves, and for a leaf of fewer than two axes.
     fn as_matrix(&self) -> Result<[usize; 2]> {
         self.matrix().ok_or_else(|| {
             Error::backend(format!("expected one leaf of two axes or more, found {:?}", self.shapes))

@@ -1,4 +1,4 @@
-"""What several tests use."""
+"""The fixtures and helpers that several test files use."""
 
 import json
 import signal
@@ -10,12 +10,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# A shell without job control starts what runs in the background with SIGINT ignored, and Python leaves that so.
+# A shell without job control starts background processes with SIGINT ignored, and Python keeps it ignored. The tests of
+# Ctrl-C need the handler.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def read_safetensors(path):
-    """The tensors of a safetensors file and its metadata, without a dependency."""
+    """The tensors and the metadata of a safetensors file, read without a further library."""
     raw = Path(path).read_bytes()
     (length,) = struct.unpack("<Q", raw[:8])
     header, data = json.loads(raw[8 : 8 + length]), raw[8 + length :]

@@ -20,13 +20,13 @@ spec = importlib.util.spec_from_file_location("make", ROOT / "gnr-core/tests/gol
 make = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(make)
 
-#: The net of the golden values: W₁ by rows, b₁, w₂, b₂. Its second leaf stands for a normalisation layer's.
+#: The leaves of the net of the golden values: W₁ by rows, b₁, w₂, b₂. The second one stands for a normalisation layer.
 SHAPES = [(make.HIDDEN, make.INPUTS), (make.HIDDEN,), (make.HIDDEN,), (1,)]
 DIM = sum(int(np.prod(shape)) for shape in SHAPES)
 
 
 def normalisation():
-    """Which leaves hold the elements that make.py takes for a normalisation layer's."""
+    """For each leaf, whether its elements are those that make.py takes for a normalisation layer."""
     taken = np.zeros(DIM, bool)
     taken[make.NORMALISATION] = True
     ends = np.cumsum([int(np.prod(shape)) for shape in SHAPES])
@@ -70,7 +70,7 @@ def built(entry, settings):
 
 
 def parse(entry, text):
-    """Settings of a golden case, `key=value key=value`."""
+    """Reads the settings of a golden case, which are written `key=value key=value`."""
     settings = {}
     for word in text.split():
         name, value = word.split("=")
@@ -100,7 +100,7 @@ def test_regularizers_have_the_golden_values(name, golden):
     for case in cases:
         settings, *points = case.rstrip("\n").split("\n")
         regularizer = built(entry, parse(entry, settings))
-        # The step of the look-ahead's inner optimiser is the method's learning rate.
+        # In make.py theta moves by RATE, and so do the fast weights of Lookbehind-SAM.
         method = core.Method(
             regularizer, None, make.RATE, shapes=SHAPES, normalisation=normalisation()
         )
@@ -110,7 +110,7 @@ def test_regularizers_have_the_golden_values(name, golden):
             report = method.step(theta, problem)
             assert (problem.commits, report.products) == (1, "exact")
             expected = np.array(point.split()[1:], float)
-            # The order of the operations differs: some ulps a step.
+            # The order of the operations differs from make.py's, which changes some ulps a step.
             np.testing.assert_allclose(theta, expected, rtol=0, atol=1e-12, err_msg=f"{settings}, step {t}")
         assert method.t == len(points) >= 5
 
@@ -138,7 +138,7 @@ def test_optimizers_have_the_golden_values(name, golden):
             gradient = ((7.0 * t + 5.0 * np.arange(6)) % 11 - 5.0) / 4.0
             method.step(theta, lambda x, gradient=gradient: (0.0, gradient))
             expected = np.array(lines[begin + t].split(), float)
-            # Roots and quotients of a few ulps each, over twelve steps.
+            # Roots and quotients are off by a few ulps each, in each of twelve steps.
             np.testing.assert_allclose(theta, expected, rtol=1e-13, atol=1e-13, err_msg=f"{lines[begin]}, step {t}")
         if begin + 13 < end:
             expected = np.array(lines[begin + 13].split()[1:], float)
@@ -235,7 +235,7 @@ def test_the_cost_is_what_the_registry_says(name):
     problems = [step_batch(t) for t in range(10)]
     for problem in problems:
         method.step(theta, problem)
-    # Means over ten steps; LookSAM looks on every tenth step only or so.
+    # The costs are means over ten steps, because LookSAM takes its second gradient on every fifth step only.
     assert np.mean([p.products for p in problems]) == pytest.approx(entry.products, abs=0.05)
     assert np.mean([p.looks for p in problems]) == pytest.approx(entry.gradients, abs=0.15)
 
@@ -253,7 +253,7 @@ def test_schedules_warm_up_to_their_peak(name):
 
 def test_the_cosine_has_its_closed_form():
     rate = core.cosine(0.1, 30, floor=0.01)
-    # NumPy's own cosine is off by some ulps in some versions.
+    # The cosine is math's, because NumPy's is off by some ulps in some versions.
     expected = [0.01 + 0.09 * (1 + math.cos(math.pi * t / 30)) / 2 for t in range(31)]
     np.testing.assert_allclose([rate(t) for t in range(31)], expected, rtol=1e-15)
 
@@ -274,7 +274,7 @@ def test_algorithm_1_on_a_quadratic_has_its_closed_form():
     adv = theta + rho * f / np.linalg.norm(f)
     g_adv = QUADRATIC * adv
     expected = theta - eta * (g + alpha * rho * QUADRATIC * g_adv / np.linalg.norm(g_adv))
-    # The closed form has no ξ.
+    # The closed form has no ξ, so ξ is set to almost 0.
     gnr = core.gnr(rho=rho, alpha=alpha, xi=1e-300)
     report = core.Method(gnr, PLAIN, eta).step(theta, quadratic, lambda x, v: QUADRATIC * v)
     np.testing.assert_allclose(theta, expected, rtol=0, atol=1e-16)

@@ -1,4 +1,4 @@
-"""Every example in the documents runs, and types are right."""
+"""Every example in the documents runs, and a type checker accepts the package and its use."""
 
 import doctest
 import os
@@ -26,7 +26,7 @@ def test_examples_in_the_readme(tmp_path, monkeypatch, capsys):
     blocks = re.findall(r"```python\n(.*?)```", (CRATE / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) == 4
     monkeypatch.chdir(tmp_path)
-    # One after the other, as a reader would run them.
+    # The blocks share their names and run one after the other, as a reader would run them.
     names = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
@@ -79,7 +79,7 @@ def test_types_of_the_package_and_of_the_example(tmp_path):
     (tmp_path / "use.py").write_text(TYPED)
     done = mypy(CRATE / "python/gnr", CRATE / "examples/spectrum_of_my_model.py", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    # As a user's, against the installed package: py.typed is found.
+    # A user's file is checked against the installed package, whose types mypy finds by py.typed.
     done = mypy("use.py", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 

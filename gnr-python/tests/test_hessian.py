@@ -1,4 +1,4 @@
-"""gnr.hessian against NumPy's dense eigenvalues and closed forms, and how it fails."""
+"""gnr.hessian against NumPy's dense eigenvalues and closed forms, its errors, Ctrl-C and threads."""
 
 import os
 import signal
@@ -32,7 +32,8 @@ def product(v):
     ],
 )
 @pytest.mark.parametrize(
-    # The recurrence's residual is exact up to the rounding of products and of the basis' orthogonality: ε, or √ε, of the norm.
+    # The recurrence gives residuals that are exact up to the rounding of products and the loss of orthogonality. These
+    # are ε of the norm, and √ε with selective reorthogonalisation.
     "options, exact",
     [({}, 1e-11), ({"block": 3}, 1e-11), ({"reorthogonalization": "selective"}, 20 * 1.1e-8)],
 )
@@ -40,7 +41,7 @@ def test_eigenpairs_are_those_of_the_dense_matrix(which, expected, options, exac
     k = 4
     found = hessian.eigenpairs(product, DIM, k, which=which, tolerance=1e-8, **options)
     assert found.end == "converged" and found.converged.all()
-    # An eigenvalue is off by residual² over its gap: 1e-13; rounding is some ulps of the norm, 20.
+    # An eigenvalue is off by residual² over its gap, at most 1e-13. Rounding adds some ulps of the norm, which is 20.
     np.testing.assert_allclose(found.values, expected, rtol=0, atol=1e-11)
     for value, vector, residual in zip(found.values, found.vectors, found.residuals):
         own = np.linalg.norm(MATRIX @ vector - value * vector)
@@ -58,7 +59,7 @@ def test_single_precision_takes_and_gives_float32():
 
     found = hessian.eigenpairs(single, DIM, 3, dtype=np.float32, tolerance=1e-4)
     assert seen == {np.dtype(np.float32)} and found.vectors.dtype == np.float32
-    # residual²/gap is 1e-6 at most, and products round to 6e-8 of the norm.
+    # An eigenvalue is off by residual² over its gap, at most 1e-6. Products round to 6e-8 of the norm.
     np.testing.assert_allclose(found.values, ASCENDING[::-1][:3], rtol=1e-5)
 
 
@@ -84,12 +85,12 @@ def test_the_interval_of_a_trace_covers_it(method):
         covered += found.low <= truth <= found.high
         assert found.num_matvecs <= 60 and found.confidence == 0.95
         assert found.low <= found.value <= found.high
-    # Binomial(40, 0.95): fewer than 32 has probability 3e-5.
+    # With Binomial(40, 0.95) fewer than 32 have probability 1.3e-4.
     assert covered >= 32
 
 
 def test_traces_that_are_exact():
-    # Random signs see a diagonal matrix exactly: vᵀDv = tr D.
+    # Random signs give the trace of a diagonal matrix exactly: vᵀDv = tr D.
     found = hessian.trace(lambda v: np.arange(50.0) * v, 50, 5)
     np.testing.assert_allclose([found.value, found.low, found.high], 49 * 25, rtol=1e-13)
     # A sketch that spans the range leaves nothing to estimate.
@@ -123,7 +124,7 @@ def test_the_diagonal_of_a_diagonal_matrix_is_exact():
 def test_the_diagonal_is_within_its_standard_errors():
     found = hessian.diagonal(product, DIM, 400)
     z = (found.value - np.diag(MATRIX)) / found.standard_error
-    # 80 standard normals: the mean square is 1 ± 0.16.
+    # The mean square of 80 standard normal numbers is 1 ± 0.16.
     assert 0.4 < np.mean(z**2) < 1.8
     np.testing.assert_allclose(found.samples.mean(), found.value.sum(), rtol=1e-12)
 
@@ -143,7 +144,7 @@ def test_the_density_has_the_moments_of_the_spectrum():
     mean, error = found.smoothed(points, 0.3)
     normal = np.exp(-0.5 * ((points[:, None] - VALUES) / 0.3) ** 2).mean(1) / (0.3 * np.sqrt(2 * np.pi))
     assert abs(mean.sum() * (points[1] - points[0]) - 1.0) < 1e-3
-    # Five standard errors at 721 points, and where the density is tiny, its tails.
+    # At 721 points five standard errors are allowed, and 1e-4 for the tails, where the density is tiny.
     assert (np.abs(mean - normal) <= 5 * error + 1e-4).all()
 
 
@@ -171,7 +172,7 @@ def test_progress_hears_of_every_product_and_may_end_the_work():
 
 
 class Own(Exception):
-    """Nobody else raises it."""
+    """An exception that only these tests raise."""
 
 
 EVERY = {
@@ -320,7 +321,7 @@ def test_ctrl_c_ends_the_work_at_the_next_product(name):
 
 
 def test_ctrl_c_while_rust_computes_is_heard():
-    # The callable is a C function that never looks for signals; a thread sends one in the middle.
+    # The callable is a C function that never looks for signals. A thread sends one while the work is under way.
     dim = 400_000
     diagonal = np.linspace(1, 2, dim)
     timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
@@ -331,8 +332,8 @@ def test_ctrl_c_while_rust_computes_is_heard():
 
 
 def test_other_threads_run_while_rust_computes():
-    # With 2·10⁶ elements Rust computes for milliseconds between two products. The counter can only move in between if the
-    # interpreter is free then: while the callable runs, it is measured and left out.
+    # With 2·10⁶ elements Rust computes for milliseconds between two products. The counter moves in that time only if
+    # the interpreter is free. Its moves while the callable runs are left out.
     dim, counted, stop = 2_000_000, [0], threading.Event()
     moved, last = [], [None]
 

@@ -1,4 +1,4 @@
-"""gnr.torch: networks of PyTorch against their dense Hessians, our own `gnr spectrum`, and golden values of Algorithm 1."""
+"""gnr.torch: PyTorch networks against their dense Hessians, `gnr spectrum`, and the golden values of Algorithm 1."""
 
 import json
 
@@ -21,7 +21,10 @@ def one_thread():
 
 
 class Block(nn.Module):
-    """Two convolutions and a shortcut without parameters: every second pixel, new channels zero, half of them before the old ones."""
+    """Two convolutions and a shortcut without parameters.
+
+    The shortcut takes every ``stride``-th pixel. New channels are zero, and half of them come before the old ones.
+    """
 
     def __init__(self, i, o, stride):
         super().__init__()
@@ -37,7 +40,7 @@ class Block(nn.Module):
 
 
 class ResNet8(nn.Module):
-    """`resnet8` of gnr-models with `model.activation = "gelu"` and `model.norm = "group"`, with its names."""
+    """`resnet8` of gnr-models with `model.activation = "gelu"` and `model.norm = "group"`, with equal tensor names."""
 
     def __init__(self):
         super().__init__()
@@ -53,7 +56,7 @@ class ResNet8(nn.Module):
 
 
 def resnet8():
-    """The net with the weights and the batch of gnr-train's tests."""
+    """The objective of the net with the weights and the batch of gnr-train's tests."""
     tensors, _ = read_safetensors(ROOT / "gnr-train/tests/fixtures/spectrum_resnet8.safetensors")
     model = ResNet8().double()
     with torch.no_grad():
@@ -67,7 +70,8 @@ def test_the_spectrum_of_a_resnet_is_that_of_gnr_spectrum():
     objective = resnet8()
     assert objective.dim == 19_218
     found = hessian.eigenpairs(objective.matvec(), objective.dim, 3, which="both", tolerance=1e-6)
-    # What `gnr spectrum` finds, and SciPy's ARPACK: gnr-train/tests/it/curvature.rs, `the_reference_problem`.
+    # These are the values of `gnr spectrum` and of SciPy's ARPACK: `the_reference_problem` in
+    # gnr-train/tests/it/curvature.rs.
     ours = [
         15.778936690259831,
         8.640444228114523,
@@ -76,13 +80,13 @@ def test_the_spectrum_of_a_resnet_is_that_of_gnr_spectrum():
         -6.135627321907212,
         -5.916053973773989,
     ]
-    # Off by the squared residual over the gap: 1e-10. Both compute in f64.
+    # Both programs compute in f64. An eigenvalue is off by residual² over its gap, about 1e-10.
     np.testing.assert_allclose(found.values, ours, rtol=1e-9)
     print("resnet8:", found.values.tolist(), "after", found.num_matvecs, "products")
 
 
 def mlp(dtype=torch.float64):
-    """The net of the golden values, its batch and everything that is known of it."""
+    """The objective of the golden net, the golden tensors, and a function that joins those of one kind."""
     tensors, metadata = read_safetensors(FIXTURES / "mlp_tanh.safetensors")
     model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 6), nn.Tanh(), nn.Linear(6, 4)).to(dtype)
     order = json.loads(metadata["param_order"])
@@ -124,7 +128,7 @@ def test_algorithm_1_has_the_golden_values():
     np.testing.assert_allclose(after(gnr)[0], flat("theta_new"), **exact)
     sam = core.sam(rho=float(known["rho_sam"]))
     np.testing.assert_allclose(after([sam, gnr])[0], flat("theta_new_sam_gnr"), **exact)
-    # A difference loses 1e-16/fd digits of the gradient, twice.
+    # A difference rounds the gradient to 1e-16/fd, and a step has two of them.
     differences = after(gnr, products="forward-difference", difference_step=fd)[0]
     np.testing.assert_allclose(differences, flat("theta_new_fd"), rtol=0, atol=1e-11)
     theta, losses = after(gnr, steps=5)
@@ -143,7 +147,7 @@ def test_single_precision_agrees_with_double():
     assert (single.theta().dtype, double.theta().dtype) == (np.float32, np.float64)
     exact = hessian.eigenpairs(double.matvec(), double.dim, 3, tolerance=1e-6).values
     found = hessian.eigenpairs(single.matvec(), single.dim, 3, dtype=np.float32, tolerance=1e-4).values
-    # Products round to 1e-7 of the norm.
+    # Products in single precision round to 1e-7 of the norm.
     np.testing.assert_allclose(found, exact, rtol=2e-6)
 
 

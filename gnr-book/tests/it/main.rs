@@ -1,4 +1,4 @@
-//! Every Rust block of the documents is compiled.
+//! Every Rust block of the documents is compiled: as a doctest of this crate, or as an example of another.
 // A test's helpers fail by panicking, as its assertions do.
 #![allow(clippy::unwrap_used)]
 

@@ -2,7 +2,7 @@
 
 - :mod:`gnr.hessian`: eigenpairs, trace, diagonal and spectral density of anything that multiplies, ``v -> Hv``.
 - :mod:`gnr.core`: SAM, GNR and every other registered method over a callable ``theta -> (loss, grad)``.
-- :mod:`gnr.torch`: such callables of a PyTorch model (imports ``torch``, so it is not imported here).
+- :mod:`gnr.torch`: the callables of a PyTorch model. This module needs ``torch``, so ``import gnr`` does not import it.
 
 >>> import numpy as np
 >>> from gnr import hessian

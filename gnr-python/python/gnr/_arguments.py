@@ -11,7 +11,7 @@ _LARGEST = 2**63 - 1
 
 
 def count(name: str, value: Any, least: int) -> int:
-    """A whole number that is at least ``least``."""
+    """Returns ``value`` as an ``int``, which must be at least ``least`` and less than 2⁶³."""
     try:
         number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
@@ -24,7 +24,7 @@ def count(name: str, value: Any, least: int) -> int:
 
 
 def number(name: str, value: Any, *, positive: bool = False) -> float:
-    """A finite number, that is not negative, or positive."""
+    """Returns ``value`` as a finite ``float``, which must be 0 or larger, with ``positive`` larger than 0."""
     if isinstance(value, (bool, str)):
         raise TypeError(f"{name}: expected a number, found {type(value).__name__}")
     try:
@@ -38,19 +38,19 @@ def number(name: str, value: Any, *, positive: bool = False) -> float:
 
 
 def function(name: str, value: Any, signature: str) -> Callable[..., Any]:
-    """A callable."""
+    """Returns ``value``, which must be callable. ``signature`` describes the callable in the error."""
     if not callable(value):
         raise TypeError(f"{name}: expected a callable {signature}, found {type(value).__name__}")
     return value  # type: ignore[no-any-return]
 
 
 def optional_function(name: str, value: Any, signature: str) -> Optional[Callable[..., Any]]:
-    """A callable or ``None``."""
+    """Returns ``value``, which must be callable or ``None``."""
     return None if value is None else function(name, value, signature)
 
 
 def precision(value: Any) -> str:
-    """``float32`` or ``float64`` from anything that NumPy takes for a dtype."""
+    """Returns ``float32`` or ``float64`` from anything that NumPy takes for one of these dtypes."""
     try:
         name: str = np.dtype(value).name
     except TypeError:

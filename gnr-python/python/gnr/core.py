@@ -1,6 +1,6 @@
 """Training steps over a callable ``theta -> (loss, grad)``: SAM, GNR and every other registered method.
 
-A :class:`Method` is made of regularisers, an optimiser and a learning rate; :meth:`Method.step` changes ``theta`` in place:
+A :class:`Method` has regularisers, an optimiser and a learning rate. :meth:`Method.step` changes ``theta`` in place:
 
 >>> import numpy as np
 >>> from gnr import core
@@ -12,18 +12,22 @@ A :class:`Method` is made of regularisers, an optimiser and a learning rate; :me
 >>> bool(report.loss < 1e-3)
 True
 
-There is a function for each method, with its settings as keywords: ``core.gnr(...)``, ``core.adamw(...)``, ``core.cosine(...)``. They are read
-from the Rust registry: :func:`methods` lists them, all but ESAM, SAF and MESA, which ask about single examples. ``help(core.gnr)`` shows equation, settings, cost and reference.
+Each method has a function whose keywords are its settings: ``core.gnr(...)``, ``core.adamw(...)``,
+``core.cosine(...)``. The functions come from the Rust registry, and :func:`methods` lists them. ESAM, SAF and MESA are
+missing, because they ask for losses or outputs of single examples. ``help(core.gnr)`` shows equation, settings, cost
+and reference.
 
-**Products.** GNR and some others multiply with the Hessian. They take the callable ``hvp(theta, v)`` where one is given; else they take
-differences of gradients, which is another method on networks with kinks (ReLU), and :attr:`Report.products` and the names of the
-penalties say so.
+**Products.** GNR and some other methods multiply with the Hessian. They use the callable ``hvp(theta, v)`` if there is
+one, and differences of gradients otherwise. A forward difference costs one gradient a product, a central difference
+two. On networks with kinks (ReLU) differences make another method. :attr:`Report.products` therefore tells the kind,
+and so do the names of penalties.
 
-**Arrays.** ``theta`` is a NumPy array of one axis, float32 or float64. The callables get arrays of its dtype that they may keep, and may
-answer with NumPy arrays, PyTorch tensors or JAX arrays. ``shapes`` tells which matrices lie in it, one after the other, for methods of
-matrices (Muon), of normalisation layers (SAM-ON) and of groups.
+**Arrays.** ``theta`` is a NumPy array of shape ``(dim,)``, float32 or float64. The callables get copies in the dtype of
+``theta``, and may return NumPy arrays, PyTorch tensors or JAX arrays. ``shapes`` gives the axes of the leaves that lie
+in ``theta`` one after the other. Muon (for matrices), SAM-ON (for normalisation layers) and groups need ``shapes``.
 
-**Failures.** When a callable raises, or a norm is not finite (``FloatingPointError``), neither ``theta`` nor the method has changed.
+**Failures.** When a callable raises, neither ``theta`` nor the method changes. A loss or a norm that is not finite
+raises ``FloatingPointError``, and changes nothing either.
 """
 
 from __future__ import annotations
@@ -51,159 +55,181 @@ Hvp = Callable[[Array, Array], Any]
 class Setting:
     """A setting of a method, as the registry describes it."""
 
+    #: The name in recipes.
     name: str
+    #: The meaning, with the symbol in the equation.
     doc: str
-    #: The values that it takes, in words.
+    #: The values that the setting takes, in words.
     domain: str
-    #: ``None``: not set, or what the other settings decide.
+    #: The default; ``None`` for a setting that has none, or whose default depends on the other settings.
     default: Any
-    #: Whether it must be given.
+    #: Whether the setting must be given.
     required: bool
 
     @property
     def argument(self) -> str:
-        """The name of the argument: with an underscore behind words that Python reserves (``lambda_``)."""
+        """The keyword of the function: the name, followed by an underscore if Python reserves it (``lambda_``)."""
         return f"{self.name}_" if keyword.iskeyword(self.name) else self.name
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the registry says of a method."""
+    """A method's description in the registry."""
 
     #: ``"regularizer"``, ``"optimizer"`` or ``"schedule"``.
     kind: str
-    #: The name in recipes (``sam-on``); the function's has underscores.
+    #: The name in recipes (``sam-on``). The name of the function has underscores.
     name: str
+    #: The name in reports (``AdamW``).
     title: str
     doc: str
     equation: str
     reference: str
     settings: Tuple[Setting, ...]
-    #: Gradients and Hessian-vector products that a step needs beside the gradient at theta, with the default settings.
+    #: Gradients of the batch in a step beside the gradient at theta, with the default settings.
     gradients: float
+    #: Hessian-vector products of the batch in a step, with the default settings.
     products: float
-    #: Vectors like theta that are kept from step to step.
+    #: Vectors of the size of theta that are kept from step to step.
     vectors: int
 
     @property
     def function(self) -> str:
-        """The name of its function in this module."""
+        """The name of the method's function in this module."""
         return self.name.replace("-", "_")
 
 
 @dataclass(frozen=True)
 class Regularizer:
-    """A regulariser with its settings. Made by its function, wrapped by :func:`every` and :func:`from_step`."""
+    """A regulariser with its settings, made by its function. :func:`every` and :func:`from_step` limit its steps."""
 
     name: str
     settings: Dict[str, Any]
+    #: The limits, innermost first: ``("every", period, offset)`` or ``("from", start, 0)``.
     acts: Tuple[Tuple[str, int, int], ...] = ()
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """An optimiser with its settings. Made by its function."""
+    """An optimiser with its settings, made by its function."""
 
     name: str
     settings: Dict[str, Any]
-    #: Factor of the learning rate, in a list of groups.
+    #: Factor of the learning rate. A :class:`Method` without ``groups`` ignores it.
     lr_scale: float = 1.0
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A learning rate over time. Made by its function; calling it with a step gives the rate."""
+    """A learning rate over time, made by its function. Calling the schedule with a step gives the rate."""
 
     name: str
     settings: Dict[str, Any]
-    #: The largest rate, after the warm-up.
+    #: The largest rate, reached at the end of the warm-up.
     peak: float
-    #: The length of the run.
+    #: The length of the run, in epochs.
     epochs: int
+    #: The length of an epoch, in steps.
     steps_per_epoch: int = 1
 
     def __call__(self, t: int) -> float:
-        """The rate of step ``t``, from 0."""
+        """The learning rate of step ``t``, which counts from 0."""
         step = count("t", t, 0)
         return _native.schedule_at(self.name, self.settings, self.peak, self.epochs, self.steps_per_epoch, step)
 
 
 @dataclass(frozen=True)
 class Penalty:
-    """What a regulariser learnt in a step."""
+    """The measurements of a regulariser in a step."""
 
-    #: Its value at theta, to first order and before its coefficient.
+    #: The first-order estimate of the regulariser's value at theta, before its coefficient.
     value: float
-    #: The norm of what it added to the direction.
+    #: The norm of the vector that the regulariser added to the direction.
     added_norm: float
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a step saw at theta before it moved."""
+    """The measurements of a step, taken at theta before the step moved it."""
 
+    #: The loss of the batch.
     loss: float
+    #: The norm of the gradient of the loss.
     grad_norm: float
-    #: The direction's norm, before clipping.
+    #: The norm of the direction, before clipping.
     direction_norm: float
     learning_rate: float
-    #: One for each regulariser that acted. Names of those that multiply tell products that are not exact: ``"gnr (forward-difference)"``.
+    #: A penalty for each regulariser that acted. The name of one that multiplies tells the kind of products that are
+    #: not exact: ``"gnr (forward-difference)"``. A second regulariser of one name is numbered: ``"gnr 2"``.
     penalties: Dict[str, Penalty]
-    #: ``"exact"``, ``"gauss-newton"``, ``"forward-difference"`` or ``"central-difference"``.
+    #: The kind of products, even of a step without any: ``"exact"``, ``"gauss-newton"``, ``"forward-difference"`` or
+    #: ``"central-difference"``.
     products: str
 
 
-#: What ``learning_rate`` may be.
+#: The types of ``learning_rate`` of a :class:`Method`.
 Rate = Union[float, Schedule, Callable[[int], float]]
 
 
 def every(regularizer: Regularizer, period: int, offset: int = 0) -> Regularizer:
-    """``regularizer`` on the steps ``offset``, ``offset + period``, …; it costs nothing on the others."""
+    """``regularizer`` on the steps ``offset``, ``offset + period``, … only. The other steps have no cost for it.
+
+    Raises ``ValueError`` for a ``period`` below 1. :class:`Method` refuses an ``offset`` that is not below ``period``.
+    """
     acts = ("every", count("period", period, 1), count("offset", offset, 0))
     return Regularizer(regularizer.name, regularizer.settings, (*regularizer.acts, acts))
 
 
 def from_step(regularizer: Regularizer, start: int) -> Regularizer:
-    """``regularizer`` from step ``start`` on; it costs nothing before."""
+    """``regularizer`` from step ``start`` on, counted from 0. The steps before have no cost for it."""
     return Regularizer(regularizer.name, regularizer.settings, (*regularizer.acts, ("from", count("start", start, 0), 0)))
 
 
 def scaled(optimizer: Optimizer, lr_scale: float) -> Optimizer:
-    """``optimizer`` with so many times the learning rate, as a member of a list of groups."""
+    """``optimizer`` with ``lr_scale`` times the learning rate, for a :class:`Method` with ``groups``."""
     return Optimizer(optimizer.name, optimizer.settings, number("lr_scale", lr_scale))
 
 
 def sample_rows(n: int, sample: Optional[Tuple[float, int]]) -> Array:
-    """The rows of a batch of ``n`` examples that a sample takes, ascending: what ``restrict`` of an objective is to look at (``None``: all)."""
+    """The rows of a batch of ``n`` examples that a sample takes, as an ascending array of integers.
+
+    ``sample`` is what ``restrict`` of an objective gets: ``None`` for all rows, or a fraction in (0, 1] and a seed. The
+    number of rows is ``fraction·n``, rounded, and at least 1. Raises ``ValueError`` for a fraction out of range.
+    """
     rows = count("n", n, 0)
     return np.arange(rows) if sample is None else np.array(_native.sample_rows(rows, *sample), dtype=np.intp)
 
 
 class Method:
-    """What a training step is made of, and what it remembers.
+    """A training method: the parts of its steps, and the state that it keeps from step to step.
 
     Parameters
     ----------
     regularizers
-        One regulariser or several; their gradients add up. ``None`` for plain training. A base objective such as SAM and GNR together is
+        One regulariser, or several whose gradients add up; ``None`` for plain training. ``[core.sam(), core.gnr()]`` is
         the paper's "SAM + GNR".
     optimizer
-        How theta moves; plain SGD, without momentum and weight decay, if it is not given. A list of them, with the group of each leaf in ``groups``, for parameter groups (:func:`scaled`).
+        The rule that moves theta, by default SGD without momentum and weight decay. Parameter groups have a list of
+        optimisers (:func:`scaled`), and ``groups`` assigns each leaf to one of them.
     learning_rate
-        A number, a schedule of this module, or a callable ``t -> rate``.
+        A number (default 0.1), a schedule of this module, or a callable ``t -> rate``.
     clip_norm
-        The largest norm of the direction.
+        The largest norm of the direction, with what regularisers add. By default there is no limit.
     shapes
-        The axes of each leaf (layer) in theta, one after the other; one leaf where it is not given.
+        The axes of each leaf (layer) in theta, one leaf after the other. By default theta is one leaf of one axis.
     groups, normalisation
-        For each leaf its group, and whether it belongs to a normalisation layer.
+        For each leaf, the index of its optimiser, and whether the leaf belongs to a normalisation layer.
     products, difference_step
-        How Hessian-vector products are made, and the norm of a difference's perturbation (1e-3 forward, 1e-2 central unless given). By
-        default ``"exact"`` with a callable ``hvp`` and ``"forward-difference"`` without.
+        The kind of Hessian-vector products (:attr:`Report.products`), and the norm of the perturbation of a difference
+        (default 1e-3 forward, 1e-2 central). By default a callable ``hvp`` is taken for ``"exact"``, and without one
+        products are ``"forward-difference"``. A regulariser's setting ``hvp`` must not contradict ``products``, and
+        ``difference_step`` wins over its setting ``step``.
     steps_per_epoch
-        For settings that count epochs; with the default of 1 an epoch is a step.
+        The number of steps of an epoch (default 1), for settings that count epochs.
     seed
-        Of samples and random directions.
+        The seed (default 0) of samples and random directions.
+
+    Raises ``TypeError`` and ``ValueError`` for settings that a method does not take.
     """
 
     def __init__(
@@ -249,11 +275,14 @@ class Method:
 
     @property
     def t(self) -> int:
-        """Steps done."""
+        """The number of steps done."""
         return self._t
 
     def products(self, hvp: Optional[Hvp] = None) -> str:
-        """What the products of a step are, with this callable or without one."""
+        """The kind of the products of a step with this callable, or without one.
+
+        Raises ``ValueError`` for a method whose products need a callable, if there is none.
+        """
         return self._plan.products(hvp is not None)
 
     def learning_rate(self, t: int) -> float:
@@ -261,17 +290,22 @@ class Method:
         return float(self._rate(t)) if callable(self._rate) else self._rate
 
     def step(self, theta: Array, loss_and_grad: LossAndGrad, hvp: Optional[Hvp] = None) -> Report:
-        """One step on one mini-batch; ``theta`` changes in place, once everything has succeeded.
+        """Makes one step on one mini-batch. ``theta`` changes in place, once everything has succeeded.
 
-        ``loss_and_grad(theta)`` returns the mean loss of the batch and its gradient, without weight decay; ``hvp(theta, v)`` the product with
-        the Hessian at theta (or the Gauss-Newton matrix, if ``products`` says so). Both must answer for the same batch at any theta, and
-        repeatably. ``hvp`` defaults to ``loss_and_grad.hvp`` where there is one.
+        ``loss_and_grad(theta)`` returns the mean loss of the batch and its gradient, of shape ``(dim,)`` and without
+        weight decay. ``hvp(theta, v)`` returns ``H @ v``, also of shape ``(dim,)``. H is the Hessian at theta, or the
+        Gauss-Newton matrix if ``products`` says so. Both must answer for one batch at any theta, and repeatably.
+        ``hvp`` defaults to the method ``loss_and_grad.hvp``, if there is one.
 
-        Objectives that are more than a function may have two methods. ``commit(theta)`` is called in place of ``loss_and_grad`` for the one
-        evaluation of a step at theta itself: BatchNorm statistics move there and nowhere else. ``restrict(sample)`` is called for settings
-        ``batch_fraction`` below 1: until the next call the loss is that of ``sample_rows(n, sample)``.
+        An objective that is more than a function may have two methods. ``commit(theta)`` is called in place of
+        ``loss_and_grad`` for the one evaluation of a step at theta itself. BatchNorm statistics should move there and
+        nowhere else. ``restrict(sample)`` is called for a setting ``batch_fraction`` below 1. Until its next call the
+        loss must be that of the examples ``sample_rows(n, sample)``.
 
-        The state is copied twice a step.
+        Raises ``TypeError`` and ``ValueError`` for arrays that do not fit, and ``FloatingPointError`` for a loss or a
+        norm that is not finite. Exceptions of the callables pass through unchanged.
+
+        Cost beside the callables and the arithmetic of the method: the state and ``theta`` are copied twice.
         """
         function("loss_and_grad", loss_and_grad, "theta -> (loss, grad)")
         if hvp is None:
@@ -296,18 +330,25 @@ class Method:
         return Report(**{**told, "penalties": penalties})
 
     def solution(self, theta: Array) -> Array:
-        """The point to evaluate and to keep: theta, but for the schedule-free optimisers, whose theta is only where gradients are taken."""
+        """The point to evaluate and to keep, of shape ``(dim,)``.
+
+        For schedule-free optimisers this is a new array, because their theta is only where gradients are taken. For the
+        others it is ``theta`` itself.
+        """
         found = self._plan.solution(theta, self._state)
         return theta if found is None else found
 
     def state_dict(self) -> Dict[str, Any]:
-        """Everything that the method remembers: the number of steps ``t`` and named leaves, counts and arrays."""
+        """A copy of everything that the method remembers: the number of steps ``t``, and named counts and arrays."""
         leaves = self._state or {}
         copied = {name: leaf if isinstance(leaf, int) else leaf.copy() for name, leaf in leaves.items()}
         return {"t": self._t, **copied}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
-        """Goes on from a :meth:`state_dict` of a method with the same parts. Raises ``ValueError`` and changes nothing for another one."""
+        """Continues from the :meth:`state_dict` of a method with the same parts.
+
+        Raises ``ValueError`` or ``TypeError`` for another state, and then changes nothing.
+        """
         if "t" not in state:
             raise ValueError("state, leaf 't': expected the number of steps, found nothing")
         t = count("state, leaf 't'", state["t"], 0)
@@ -320,14 +361,14 @@ class Method:
         self._t, self._state = t, copied if t > 0 else None
 
     def save(self, file: Any) -> None:
-        """Writes :meth:`state_dict` to a file (NumPy's ``.npz``)."""
+        """Writes :meth:`state_dict` to a file. NumPy appends ``.npz`` to a name without that ending."""
         leaves: Dict[str, Any] = {
             name: np.uint64(leaf) if isinstance(leaf, int) else leaf for name, leaf in self.state_dict().items()
         }
         np.savez(file, **leaves)
 
     def load(self, file: Any) -> None:
-        """Goes on from a file that :meth:`save` wrote."""
+        """Continues from a file that :meth:`save` wrote. Raises errors as :meth:`load_state_dict` does."""
         with np.load(file, allow_pickle=False) as leaves:
             self.load_state_dict({name: int(leaf) if leaf.ndim == 0 else leaf for name, leaf in leaves.items()})
 
@@ -351,7 +392,7 @@ _EXAMPLES = {Regularizer: "core.gnr()", Optimizer: "core.sgd()"}
 
 
 def _unused(name: str, taken: Dict[str, Any]) -> str:
-    """The name, with a number where two regularisers of one name act."""
+    """The name, followed by a number from 2 on if the name is taken."""
     return name if name not in taken else next(n for n in (f"{name} {i}" for i in range(2, len(taken) + 3)) if n not in taken)
 
 
@@ -364,7 +405,10 @@ _ENTRIES: Tuple[Entry, ...] = tuple(_entry(told) for told in _native.entries())
 
 
 def methods(kind: Optional[str] = None) -> Tuple[Entry, ...]:
-    """Every registered method, or those of a kind: ``"regularizer"``, ``"optimizer"``, ``"schedule"``."""
+    """Every method of this module, or those of a kind: ``"regularizer"``, ``"optimizer"`` or ``"schedule"``.
+
+    Raises ``ValueError`` for another kind.
+    """
     kinds = sorted({entry.kind for entry in _ENTRIES})
     if kind is not None and kind not in kinds:
         raise ValueError(f"kind: expected one of {', '.join(kinds)}, found {kind!r}")
@@ -428,7 +472,7 @@ def _function(entry: Entry) -> Callable[..., Any]:
 if TYPE_CHECKING:
 
     def __getattr__(name: str) -> Callable[..., Any]:
-        """The functions of registered methods are made below, so a type checker cannot see which there are."""
+        """Stands for the functions of methods, which are made below, so that a type checker does not miss them."""
 
 
 for _one in _ENTRIES:

@@ -1,20 +1,24 @@
 """Spectra of symmetric operators that are known by their products alone.
 
-Every function takes a callable ``hvp`` that maps an array of shape ``(dim,)`` to ``H @ v`` of the same shape. H is any symmetric matrix:
-the Hessian of a network's loss, a Gauss-Newton matrix, a kernel. The callable gets NumPy arrays of ``dtype`` that it may keep and change,
-and may answer with whatever NumPy makes an array of: a NumPy array, a PyTorch tensor on any device, a JAX array.
+Every function takes a callable ``hvp``, which maps an array ``v`` of shape ``(dim,)`` to ``H @ v`` of that shape. H is
+any symmetric matrix: the Hessian of a network's loss, a Gauss-Newton matrix, a kernel. The callable gets NumPy arrays
+of ``dtype``, which it may keep and change. It may return whatever NumPy makes an array of floating-point numbers of: a
+NumPy array, a PyTorch tensor on any device, a JAX array.
 
 Common keywords:
 
 ``seed``
-    Random vectors are functions of the seed and their number: equal seeds give equal results.
+    The seed of random vectors, 0 by default. Equal seeds give equal results.
 ``dtype``
-    The precision of the vectors: ``float64`` (default) or ``float32``, in half the memory.
+    The precision of the vectors: ``float64`` (default), or ``float32`` in half the memory.
 ``progress``
-    Called with a :class:`Progress` after each product. When it returns ``False`` the work ends and what there is so far is returned.
+    A callable that gets a :class:`Progress` after each product, after each block of products in :func:`eigenpairs`, and
+    after each pair of products in XTrace. When it returns ``False``, the work ends and the result so far is returned.
+    :func:`check` takes no ``progress``.
 
-Exceptions of the callables come through unchanged. Ctrl-C ends the work at the next product. The interpreter is free for other threads
-between products.
+Every function raises ``TypeError`` and ``ValueError`` for arguments and products that do not fit, and
+``FloatingPointError`` for products that are not finite. Exceptions of the callables pass through unchanged. Ctrl-C ends
+the work at the next product. Other threads of Python run between products.
 
 **Dominant** eigenvalues are those of largest modulus, **top** ones the largest algebraically.
 """
@@ -51,35 +55,38 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the work is."""
+    """The state of a computation that is under way."""
 
-    #: Products so far.
+    #: The number of products so far.
     num_matvecs: int
-    #: Products at most.
+    #: The largest number of products.
     budget: int
-    #: Estimates so far: eigenvalues, or the trace.
+    #: The estimates of :func:`eigenpairs` or :func:`trace` so far; empty for other functions.
     values: Array
-    #: Their residuals, or the trace's standard error.
+    #: The residuals of the eigenvalues, or the standard error of the trace; empty for other functions.
     residuals: Array
 
 
 @dataclass(frozen=True)
 class Eigenpairs:
-    """Approximate eigenpairs. Row ``i`` of ``vectors`` goes with ``values[i]``."""
+    """Approximate eigenpairs. Row ``i`` of ``vectors`` belongs to ``values[i]``.
 
-    #: Rayleigh quotients, shape ``(k,)``.
+    The number n of pairs is ``k``, or ``2·k`` for ``which="both"``. A run that ends before n products has fewer pairs.
+    """
+
+    #: Rayleigh quotients, shape ``(n,)``.
     values: Array
-    #: Eigenvectors of norm 1, shape ``(k, dim)``.
+    #: Eigenvectors of norm 1, shape ``(n, dim)``.
     vectors: Array
-    #: ``‖H v - λ v‖``: H has an eigenvalue within this of each value.
+    #: Residuals ``‖H v - λ v‖``, shape ``(n,)``. H has an eigenvalue within this distance of each value.
     residuals: Array
-    #: Whether each residual is within the tolerance.
+    #: Whether each residual is within the tolerance, shape ``(n,)``.
     converged: Array
-    #: Products made.
+    #: The number of products.
     num_matvecs: int
-    #: Thick restarts made.
+    #: The number of thick restarts; 0 for :func:`power_iteration`.
     restarts: int
-    #: ``"converged"``, ``"budget"`` or ``"stopped"``.
+    #: The reason of the end: ``"converged"``, ``"budget"`` or ``"stopped"``.
     end: str
 
 
@@ -87,21 +94,23 @@ class Eigenpairs:
 class Trace:
     """An estimated trace with its confidence interval."""
 
-    #: The estimate.
+    #: The estimate of the trace.
     value: float
+    #: The standard error of ``value``; NaN for fewer than three samples.
     standard_error: float
-    #: The ends of the confidence interval.
+    #: The lower end of the confidence interval.
     low: float
+    #: The upper end of the confidence interval.
     high: float
-    #: Its confidence, over all looks of the stopping rule.
+    #: The confidence of the interval, over all looks of the stopping rule.
     confidence: float
-    #: Products made.
+    #: The number of products.
     num_matvecs: int
-    #: What was computed without randomness (Hutch++); the samples estimate the rest.
+    #: The trace over the random subspace of Hutch++, which is computed; 0 for other methods.
     exact_part: float
-    #: One estimate a test vector.
+    #: An estimate from each test vector: of the trace, or of its rest for Hutch++.
     samples: Array
-    #: ``"tolerance"``, ``"budget"``, ``"exact"`` or ``"stopped"``.
+    #: The reason of the end: ``"tolerance"``, ``"budget"``, ``"exact"`` or ``"stopped"``.
     end: str
 
 
@@ -111,38 +120,47 @@ class Diagonal:
 
     #: The mean of ``v * (H @ v)``, shape ``(dim,)``.
     value: Array
-    #: The standard error of each entry; NaN after one product.
+    #: The standard error of each entry, shape ``(dim,)``; NaN after one product.
     standard_error: Array
-    #: ``v @ H @ v`` of each product: samples of the trace.
+    #: ``v @ H @ v`` of each product, shape ``(num_matvecs,)``. These are samples of the trace.
     samples: Array
-    #: Products made.
+    #: The number of products.
     num_matvecs: int
 
 
 @dataclass(frozen=True)
 class SpectralDensity:
-    """The density ``(1/dim) Σ δ(λ - λᵢ)`` as quadratures: one of nodes and weights for each random start. Weights of a start add up to 1."""
+    """The density ``(1/dim) Σ δ(λ - λᵢ)``, as one quadrature for each random start that was finished."""
 
-    #: The operator's dimension.
+    #: The dimension of the operator.
     dim: int
+    #: The nodes of each quadrature, which approximate eigenvalues.
     nodes: Tuple[Array, ...]
+    #: The weights of each quadrature, which add up to 1.
     weights: Tuple[Array, ...]
-    #: Products made for these.
+    #: The number of products, without those of a start that was stopped.
     num_matvecs: int
-    #: ``"finished"`` or ``"stopped"``.
+    #: The reason of the end: ``"finished"`` or ``"stopped"``.
     end: str
 
     def range(self) -> Tuple[float, float]:
-        """The smallest and the largest node."""
+        """The smallest and the largest node; NaN for both if no start was finished."""
         nodes = np.concatenate(self.nodes) if self.nodes else np.array([np.nan])
         return float(nodes.min()), float(nodes.max())
 
     def functional(self, f: Callable[[Array], Array]) -> Array:
-        """``(1/dim) tr f(H)`` of each start; their mean estimates it."""
+        """The estimates of ``(1/dim) tr f(H)`` from the starts, shape ``(starts,)``. Their mean is the best estimate.
+
+        ``f`` maps an array of eigenvalues to an array of that shape.
+        """
         return np.array([float(np.sum(w * f(x))) for x, w in zip(self.nodes, self.weights)])
 
     def smoothed(self, points: Any, sigma: float) -> Tuple[Array, Array]:
-        """The density convolved with a normal of standard deviation ``sigma``, at each point: mean and standard error over starts."""
+        """The density convolved with a normal distribution of standard deviation ``sigma``.
+
+        Returns the mean over the starts and its standard error, two arrays with one element for each point. The
+        standard error of a single start is NaN. Raises ``ValueError`` unless ``sigma`` is positive and finite.
+        """
         flat = np.asarray(points, dtype=np.float64).reshape(-1)
         nodes, weights = [x.tolist() for x in self.nodes], [w.tolist() for w in self.weights]
         mean, error = _native.smoothed(nodes, weights, flat.tolist(), float(sigma))
@@ -151,11 +169,11 @@ class SpectralDensity:
 
 @dataclass(frozen=True)
 class Determinism:
-    """How far the operator is from one fixed symmetric matrix."""
+    """The deviations of an operator from one fixed symmetric matrix."""
 
-    #: The relative difference of two products with the same vector.
+    #: The norm of the difference of two products with one vector ``u``, relative to ``‖H u‖``.
     repeat: float
-    #: The relative difference of ``u @ H @ v`` and ``v @ H @ u``.
+    #: The difference of ``u @ H @ v`` and ``v @ H @ u``, relative to the larger of ``‖u‖·‖H v‖`` and ``‖v‖·‖H u‖``.
     asymmetry: float
 
 
@@ -195,16 +213,23 @@ def eigenpairs(
 ) -> Eigenpairs:
     """Eigenpairs by (block) Lanczos with thick restart.
 
-    ``which`` is ``"top"`` (the ``k`` largest, falling), ``"bottom"`` (the smallest, rising), ``"dominant"`` (largest modulus) or ``"both"``
-    (``k`` from either end, the top ones first).
+    ``which`` is ``"top"`` (the ``k`` largest, falling), ``"bottom"`` (the smallest, rising), ``"dominant"`` (largest
+    modulus) or ``"both"`` (``k`` from either end, the top ones first).
 
-    A pair has converged when its residual ``‖Hv - λv‖`` is at most ``tolerance·|λ|``, or ``floor·max |λ|`` (default 1e-7 in float32, 1e-12 in
-    float64). The eigenvalue is then off by about ``tolerance²·|λ|/gap``. The work ends when all have, or after ``num_matvecs`` products.
+    A pair has converged when its residual ``‖Hv - λv‖`` is at most ``tolerance·|λ|`` or ``floor·max |λ|``. By default
+    ``floor`` is 1e-7 in float32 and 1e-12 in float64. The eigenvalue is then off by about ``residual²/gap``, where the
+    gap is the distance to the nearest other eigenvalue. The work ends when all wanted pairs have converged, or after
+    ``num_matvecs`` products, rounded up to whole blocks.
 
-    An eigenvalue of multiplicity m is found with certainty up to ``block`` times. ``max_basis`` vectors are kept at most (default
-    ``3·k + 40``); ``reorthogonalization="selective"`` takes fewer inner products.
+    An eigenvalue of multiplicity m is found with certainty up to ``block`` times. The basis is restarted when
+    ``max_basis`` vectors are in it: by default three for each wanted pair, plus 40. The least that ``max_basis`` counts
+    for is the number of wanted pairs plus ``2·block + 2``. ``reorthogonalization="selective"`` takes fewer inner
+    products than ``"full"``, but keeps the basis orthogonal only to the square root of the rounding error.
 
-    Cost: at most ``num_matvecs`` products, ``max_basis`` vectors.
+    Raises ``ValueError`` if more than ``dim`` pairs are wanted.
+
+    Cost: at most ``num_matvecs`` products, rounded up to whole blocks. ``max_basis`` vectors and two blocks; a restart
+    needs a second copy of the vectors that it keeps.
     Reference: Wu and Simon, SIAM J. Matrix Anal. Appl. 22, 2000.
     """
     task = _task(hvp, dim, seed, dtype, progress)
@@ -234,11 +259,13 @@ def power_iteration(
     dtype: Any = np.float64,
     progress: Optional[Callable[[Progress], Optional[bool]]] = None,
 ) -> Eigenpairs:
-    """The ``k`` eigenpairs of largest modulus, one after the other by power iteration; :func:`eigenpairs` takes fewer products.
+    """The ``k`` eigenpairs of largest modulus, one after the other, by power iteration.
 
-    Each takes at most ``num_matvecs`` products, until its residual is at most ``tolerance·|λ₁|``. A ``progress`` that returns ``False`` ends
-    the work with a ``ValueError``: a power iteration has no result before its end.
+    :func:`eigenpairs` takes fewer products. A pair takes products until its residual is at most ``tolerance·|λ₁|``, and
+    ``num_matvecs`` at most. A ``progress`` that returns ``False`` ends the work with a ``ValueError``, because a power
+    iteration has no result before its end.
 
+    Cost: at most ``k·num_matvecs`` products; ``k + 2`` vectors.
     Reference: Golub and Van Loan, "Matrix Computations", 4th ed., Section 8.2.1.
     """
     task = _task(hvp, dim, seed, dtype, progress)
@@ -265,16 +292,24 @@ def trace(
 
     ``method``:
 
-    - ``"hutchinson"``: the mean of ``v @ H @ v`` over random ``v`` (``distribution``: ``"rademacher"`` or ``"gaussian"``), a product a sample.
-      ``samples`` of an earlier call with the same seed are taken over, and count as products.
-    - ``"hutch++"``: exact on a random subspace of ``sketch`` vectors (two products each), the rest by sampling. Better where few
-      eigenvalues dominate.
-    - ``"xtrace"``: every test vector serves for both (two products each); exact once they span the range.
+    - ``"hutchinson"`` is the mean of ``v @ H @ v`` over random ``v``, with one product a sample. The entries of ``v``
+      have the ``distribution`` ``"rademacher"`` or ``"gaussian"``. ``samples`` of an earlier call with equal ``seed``
+      and ``distribution`` are taken over, and count as products.
+    - ``"hutch++"`` computes the trace over a random subspace of ``sketch`` vectors, with two products each, and samples
+      the rest. This is better where few eigenvalues dominate.
+    - ``"xtrace"`` uses every test vector for the subspace and as a sample, with two products each. The result is exact
+      once the vectors span the range of H. The coverage of its interval is measured, not proved.
 
-    With a ``tolerance`` the work ends as soon as the interval's half width is at most ``tolerance·|value|``; the looks are few, and the interval
-    keeps its confidence.
+    With a ``tolerance`` the work ends at the first look that finds the half width of the interval at most
+    ``tolerance·|value|``. There are few looks, at growing numbers of samples, so that the interval keeps its
+    confidence.
 
-    References: Hutchinson 1990; Meyer et al., SOSA 2021; Epperly, Tropp and Webber, SIAM J. Matrix Anal. Appl. 45, 2024.
+    Raises ``ValueError`` for a budget of fewer than 3 (Hutchinson), ``2·sketch + 3`` (Hutch++) or 6 (XTrace) products.
+
+    Cost: at most ``num_matvecs`` products. Two vectors for Hutchinson, ``sketch + 2`` for Hutch++, and as many as
+    products for XTrace.
+    References: Hutchinson 1990; Meyer et al., SOSA 2021; Epperly, Tropp and Webber, SIAM J. Matrix Anal. Appl. 45,
+    2024.
     """
     task = _task(hvp, dim, seed, dtype, progress)
     budget, vectors = count("num_matvecs", num_matvecs, 1), count("sketch", sketch, 1)
@@ -313,8 +348,9 @@ def diagonal(
     dtype: Any = np.float64,
     progress: Optional[Callable[[Progress], Optional[bool]]] = None,
 ) -> Diagonal:
-    """The diagonal: the mean of ``v * (H @ v)`` over vectors of random signs.
+    """The diagonal, estimated by the mean of ``v * (H @ v)`` over ``num_matvecs`` vectors of random signs.
 
+    Cost: ``num_matvecs`` products, 4 vectors.
     Reference: Bekas, Kokiopoulou and Saad, Applied Numerical Mathematics 57, 2007.
     """
     task = _task(hvp, dim, seed, dtype, progress)
@@ -332,7 +368,10 @@ def density(
     dtype: Any = np.float64,
     progress: Optional[Callable[[Progress], Optional[bool]]] = None,
 ) -> SpectralDensity:
-    """The spectral density by stochastic Lanczos quadrature: ``steps`` Lanczos steps from each of ``starts`` random vectors.
+    """The spectral density by stochastic Lanczos quadrature.
+
+    From each of ``starts`` random vectors, ``steps`` Lanczos steps are made, ``dim`` at most. The ``distribution`` of
+    the vectors is ``"rademacher"`` or ``"gaussian"``.
 
     Cost: at most ``starts·steps`` products, ``steps`` vectors.
     References: Ubaru, Chen and Saad, SIAM J. Matrix Anal. Appl. 38, 2017; Ghorbani, Krishnan and Xiao, ICML 2019.
@@ -344,10 +383,13 @@ def density(
 
 
 def check(hvp: Any, dim: int, *, tolerance: float = 1e-5, seed: int = 0, dtype: Any = np.float64) -> Determinism:
-    """Whether ``hvp`` is one fixed symmetric matrix, from three products. Worth it before expensive work: dropout, a batch that is drawn
-    anew and moving BatchNorm statistics show here.
+    """Checks that ``hvp`` multiplies with one fixed symmetric matrix.
 
-    Raises ``ValueError`` when two equal products differ by more than ``tolerance``, or a form is not symmetric within it.
+    The check pays before expensive work: it finds dropout, batches drawn anew and BatchNorm statistics that move.
+
+    Raises ``ValueError`` when a number of :class:`Determinism` exceeds ``tolerance``. An asymmetry up to 1e-12 passes.
+
+    Cost: three products.
     """
     task = _task(hvp, dim, seed, dtype, None)
     return Determinism(*_native.check(task, number("tolerance", tolerance)))

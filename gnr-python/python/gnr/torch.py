@@ -1,4 +1,4 @@
-"""Callables of a PyTorch model, for :mod:`gnr.hessian` and :mod:`gnr.core`.
+"""The callables of a PyTorch model that :mod:`gnr.hessian` and :mod:`gnr.core` ask for.
 
 >>> import torch
 >>> from gnr import hessian
@@ -27,13 +27,16 @@ _T = TypeVar("_T")
 
 
 class Objective:
-    """The loss of a model on one batch, as a function of all its parameters that require gradients, one after the other in one array.
+    """The loss of a model on one batch, as a function of its parameters.
 
-    ``loss(model)`` returns the mean loss of the batch as a scalar tensor. It must do the same thing whenever it is called: set
-    dropout's seed in it, or leave dropout out.
+    The parameters that require gradients lie one after the other in one array of shape ``(dim,)``. ``loss(model)``
+    returns the mean loss of the batch as a scalar tensor. ``loss`` must repeat its answer, so set dropout's seed in it,
+    or leave dropout out.
 
-    The model's parameters are those of the last point that was asked for. Running statistics of BatchNorm layers in training mode move
-    in :meth:`commit` and nowhere else.
+    Every method with an argument ``theta`` writes that point into the model, where it stays. Running statistics of
+    BatchNorm layers in training mode move in :meth:`commit` and nowhere else.
+
+    Raises ``TypeError`` for another ``model`` or ``loss``, and ``ValueError`` if no parameter requires gradients.
     """
 
     def __init__(self, model: torch.nn.Module, loss: Callable[[torch.nn.Module], torch.Tensor]) -> None:
@@ -48,33 +51,37 @@ class Objective:
         self._parameters: List[torch.nn.Parameter] = [parameter for _, parameter in named]
         #: The names of the parameters, in order.
         self.names = [name for name, _ in named]
-        #: Their axes: ``shapes`` of a :class:`gnr.core.Method`.
+        #: The axes of each parameter: ``shapes`` of a :class:`gnr.core.Method`.
         self.shapes = [tuple(parameter.shape) for parameter in self._parameters]
-        #: The number of elements.
+        #: The number of elements of all parameters.
         self.dim = sum(parameter.numel() for parameter in self._parameters)
         layers = (torch.nn.modules.batchnorm._NormBase, torch.nn.LayerNorm, torch.nn.GroupNorm)
         of_layers = {id(p) for m in model.modules() if isinstance(m, layers) for p in m.parameters(recurse=False)}
-        #: Whether each belongs to a normalisation layer: ``normalisation`` of a :class:`gnr.core.Method`.
+        #: Whether each parameter belongs to a batch, instance, layer or group normalisation: ``normalisation`` of a
+        #: :class:`gnr.core.Method`.
         self.normalisation = [id(parameter) in of_layers for parameter in self._parameters]
 
     def theta(self) -> _Array:
-        """The parameters as they are now, copied into one array of float64 if any of them is, else of float32."""
+        """The parameters as they are now, copied into one array of shape ``(dim,)``.
+
+        The array is of float64 if any parameter is, and otherwise of float32.
+        """
         double = any(parameter.dtype == torch.float64 for parameter in self._parameters)
         flat = [parameter.detach().reshape(-1).cpu() for parameter in self._parameters]
         return np.array(torch.cat([x.to(torch.float64 if double else torch.float32) for x in flat]).numpy())
 
     def set(self, theta: _Array) -> None:
-        """Copies an array into the parameters."""
+        """Copies an array of shape ``(dim,)`` into the parameters. Raises ``ValueError`` for another shape."""
         with torch.no_grad():
             for parameter, leaf in zip(self._parameters, self._leaves(theta)):
                 parameter.copy_(leaf)
 
     def __call__(self, theta: _Array) -> Tuple[float, torch.Tensor]:
-        """The loss and its gradient at a point; running statistics stay."""
+        """The loss at a point and its gradient, of shape ``(dim,)`` on the CPU. Running statistics do not move."""
         return self._keeping_statistics(lambda: self.commit(theta))
 
     def commit(self, theta: _Array) -> Tuple[float, torch.Tensor]:
-        """The loss and its gradient at a point; running statistics move."""
+        """The loss at a point and its gradient, of shape ``(dim,)`` on the CPU. Running statistics move."""
         self.set(theta)
         with torch.enable_grad():
             loss = self._value()
@@ -82,11 +89,18 @@ class Objective:
         return float(loss.detach()), self._flat(grads)
 
     def hvp(self, theta: _Array, v: _Array) -> torch.Tensor:
-        """The Hessian at a point times a vector, by double backward."""
+        """The Hessian at a point times a vector, of shape ``(dim,)``, by double backward.
+
+        Cost: a forward and two backward passes. :meth:`matvec` saves the first two for further products at one point.
+        """
         return self.matvec(theta)(v)
 
     def matvec(self, theta: Any = None) -> Callable[[_Array], torch.Tensor]:
-        """``v -> H @ v`` at a point, or at the parameters as they are now. The gradient's graph is made once and kept."""
+        """The callable ``v -> H @ v`` at a point, or at the parameters as they are now.
+
+        The graph of the gradient is made once and kept, so a product costs one backward pass. The callable serves only
+        until the parameters change.
+        """
         if theta is not None:
             self.set(theta)
 
@@ -97,7 +111,7 @@ class Objective:
         grads = self._keeping_statistics(gradient)
 
         def product(v: _Array) -> torch.Tensor:
-            # A gradient that does not depend on the parameters (a linear loss) is no part of a graph, and its derivative is 0.
+            # A gradient that does not depend on the parameters (a linear loss) is in no graph, and its derivative is 0.
             pairs = [(g, leaf) for g, leaf in zip(grads, self._leaves(v)) if g is not None and g.requires_grad]
             if not pairs:
                 return self._flat([None] * len(self._parameters))
@@ -126,7 +140,8 @@ class Objective:
         return torch.cat([leaf.detach().reshape(-1).cpu() for leaf in whole])
 
     def _keeping_statistics(self, work: Callable[[], _T]) -> _T:
-        # The work gets copies of the buffers: a graph that it makes may hold on to them, so the originals cannot be written back.
+        # The work runs on copies of the buffers, and the originals return to their places afterwards. Values could not
+        # be written back into the buffers instead, because the graph of the work may hold on to these.
         originals = [(m._buffers, dict(m._buffers)) for m in self._model.modules() if m._buffers]
         try:
             for buffers, before in originals:

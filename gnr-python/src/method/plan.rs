@@ -15,10 +15,12 @@ use gnr_core::{Clip, registry::Values};
 use numpy::PyUntypedArrayMethods;
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
 
-/// The steps on which a regulariser acts, which are no settings of its own.
+/// A wrapper that limits a regulariser to some steps. Wrappers are no settings of the regulariser.
 #[derive(Clone, Debug)]
 pub(super) enum Acts {
+    /// The regulariser acts on the steps `offset`, `offset + period`, …
     Every { period: u64, offset: u64 },
+    /// The regulariser acts on this step and all later ones.
     From(u64),
 }
 
@@ -108,7 +110,7 @@ impl Plan {
         let mut regularizers = Vec::new();
         for given in &arguments.regularizers {
             let values = registry::values(registry::entry("regularizer", &given.name)?, &given.settings)?;
-            // If `hvp` is not given, it follows from whether there is a callable for products.
+            // Without the setting `hvp`, the kind depends on whether a step gets a callable for products.
             if given.settings.get_item("hvp")?.is_some_and(|hvp| !hvp.is_none()) {
                 let kind = Kind::named(values.choice("hvp").map_err(error::of_core)?)?;
                 let step = values.get("step").and_then(|_| values.number("step").ok());
@@ -149,6 +151,9 @@ impl Plan {
     }
 
     /// The name of the products that a step would use, with or without a callable for them.
+    ///
+    /// # Errors
+    /// `ValueError` for products that need a callable, if there is none.
     fn products(&self, callable: bool) -> PyResult<&'static str> {
         Ok(self.asked.with(callable)?.name())
     }
@@ -190,7 +195,7 @@ impl Plan {
 }
 
 impl Plan {
-    /// Checks whatever does not depend on θ.
+    /// Checks the settings as far as they do not depend on θ.
     fn check(&self) -> PyResult<()> {
         let refuse = |message: String| Err(PyValueError::new_err(message));
         if self.optimizers.is_empty() {
@@ -219,6 +224,9 @@ impl Plan {
     }
 
     /// The shapes of the leaves of a θ with `dim` elements.
+    ///
+    /// # Errors
+    /// `ValueError` for shapes with another number of elements.
     pub(super) fn shapes_for(&self, dim: usize) -> PyResult<Shapes> {
         let Some(shapes) = &self.shapes else { return Ok([vec![dim]].into()) };
         let expected = total(shapes);

@@ -1,4 +1,4 @@
-//! The kind of a method's Hessian-vector products: asked for, or chosen by what the caller has.
+//! The kind of a method's Hessian-vector products, from its settings or from the callables that the caller has.
 
 use gnr_core::Products;
 use pyo3::{exceptions::PyValueError, prelude::*};
@@ -54,8 +54,8 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// The kind of the products. If it was left open, the products of a callable are taken for exact, and without a
-    /// callable products are forward differences.
+    /// The kind of the products that was asked for. If none was, a callable's products are taken for exact, and without
+    /// a callable products are forward differences.
     ///
     /// # Errors
     /// `ValueError` for a kind that needs a callable for products when there is none.

@@ -1,4 +1,4 @@
-//! A step of a plan: the method is built, its state loaded, θ moved, and the state saved again.
+//! A step of a plan, which builds the method, loads its state, moves θ and saves the state again.
 
 use super::{
     plan::{Acts, At, Plan, StepArguments},
@@ -33,7 +33,7 @@ impl Plan {
             learning_rate: &|| Ok(Box::new(rate) as Box<dyn Schedule>),
             peak: at.peak,
             steps_per_epoch: self.steps_per_epoch,
-            // Regularisers that ask for examples are refused in Python.
+            // The registry refuses regularisers that ask for examples.
             examples: 0,
             seed: self.seed,
             normalisation: self.normalisation.as_deref().unwrap_or(&none),
@@ -52,7 +52,7 @@ impl Plan {
             Ok(built)
         });
         let regularizers = regularizers.collect::<Result<Vec<_>>>()?;
-        // An optimiser that uses the Hessian says on which steps, and at which point.
+        // The settings of an optimiser that uses the Hessian's diagonal set the steps and the point of its estimates.
         let acting = || self.regularizers.iter().map(|acting| &acting.values);
         let mut wanted = (self.optimizers.iter())
             .map(|(values, _)| HessianDiagonal::wanted(values, acting(), &run))
@@ -155,12 +155,13 @@ impl Plan {
     }
 }
 
-/// Checks that a state belongs to the plan's method.
+/// Checks that a state belongs to the plan's method. `dim` is the number of elements of the state's arrays, 0 if it has
+/// none.
 pub(super) fn check_state_of<T: Element>(plan: &Plan, state: &Bound<'_, PyDict>, dim: usize) -> PyResult<()> {
     let shapes = if dim > 0 { plan.shapes_for(dim)? } else { plan.shapes.clone().unwrap_or_default() };
     let given = State::<T>::read(state, &shapes)?;
     let names = given.names();
-    // No step is made: the rate only has to be one that every schedule accepts.
+    // No step is made, so any rate serves that every schedule accepts.
     let at = At { t: 0, rate: 1.0, peak: 1.0 };
     let mut method = plan.method::<T, Objective<T>>(&at, shapes.len()).map_err(error::of_core)?;
     let loaded = load(&mut method, Some(given)).and_then(|()| save(&method)).map_err(error::of_core)?;
@@ -174,7 +175,7 @@ pub(super) fn check_state_of<T: Element>(plan: &Plan, state: &Bound<'_, PyDict>,
     }
 }
 
-/// Loads the state that an earlier step saved; before the first step there is none.
+/// Loads the state that an earlier step saved, if there was one.
 fn load<T: Element, O>(method: &mut AnyMethod<T, O>, state: Option<State<T>>) -> Result<()>
 where
     O: FullOracle<Vector = Theta<T>>,
@@ -194,7 +195,7 @@ where
     Ok(state)
 }
 
-/// The report as a dictionary. Penalties computed from products that are not exact say so.
+/// The report as a dictionary. The names of penalties tell the kind of products that are not exact.
 fn told<'py>(py: Python<'py>, report: &StepReport, kind: Kind) -> PyResult<Bound<'py, PyDict>> {
     let told = PyDict::new(py);
     told.set_item("loss", report.loss)?;
