@@ -354,9 +354,10 @@ fn density_of<'py, T: Element>(
             })
         };
         let answer = gnr_hessian::spectral_density(&mut operator, &options, &mut state, &probes, &mut tell);
-        (answer.map(|finished| (finished, state.density)), watcher)
+        let num_matvecs = state.num_matvecs();
+        (answer.map(|finished| (finished, state.density, num_matvecs)), watcher)
     });
-    let (finished, density) = watcher.finish(answer)?;
+    let (finished, density, num_matvecs) = watcher.finish(answer)?;
     let (nodes, weights): (Vec<_>, Vec<_>) = (density.quadratures.iter())
         .map(|quadrature| quadrature.iter().copied().unzip::<f64, f64, Vec<f64>, Vec<f64>>())
         .map(|(nodes, weights)| (PyArray1::from_vec(py, nodes), PyArray1::from_vec(py, weights)))
@@ -364,7 +365,7 @@ fn density_of<'py, T: Element>(
     let told = PyDict::new(py);
     told.set_item("nodes", nodes)?;
     told.set_item("weights", weights)?;
-    told.set_item("num_matvecs", density.num_matvecs)?;
+    told.set_item("num_matvecs", num_matvecs)?;
     told.set_item("end", if finished { "finished" } else { "stopped" })?;
     Ok(told)
 }

@@ -316,6 +316,13 @@ def test_differences_take_the_steps_that_are_asked_for():
     points.clear()
     core.Method(core.gnr(hvp="central-difference", step=0.05)).step(np.ones(2), cubic)
     assert np.linalg.norm(points[2] - points[1]) == pytest.approx(0.1, rel=1e-12)
+    forward = lambda step: core.gnr(hvp="forward-difference", step=step)  # noqa: E731
+    core.Method([forward(0.05), forward(0.05)], difference_step=0.05)
+    for given in (dict(regularizers=[forward(0.05), forward(0.1)]), dict(regularizers=forward(0.05), difference_step=0.1)):
+        with pytest.raises(ValueError, match="differences of one length"):
+            core.Method(**given)
+    with pytest.raises(ValueError, match=r"expected hvp=.* beside it, or Method\(difference_step=...\)"):
+        core.gnr(step=0.05)
 
 
 def test_wrappers_say_when_a_regulariser_acts():
@@ -351,6 +358,43 @@ def test_groups_have_an_optimiser_each():
     )
     method.step(theta, lambda x: (0.0, np.array([1.0, 1.0, 1.0])))
     np.testing.assert_allclose(theta, [0.9, 1 - 0.2 * 1.5, 0.9], rtol=1e-15)
+
+
+@pytest.mark.parametrize("shapes", [None, [(1,), (2,)]])
+def test_one_optimiser_may_have_a_scaled_rate(shapes):
+    theta = np.ones(3)
+    method = core.Method(None, core.scaled(PLAIN, 2.0), 0.1, shapes=shapes)
+    for _ in range(2):
+        method.step(theta, lambda x: (0.0, np.ones(3)))
+    np.testing.assert_allclose(theta, np.full(3, 0.6), rtol=1e-15)
+
+
+def test_groups_share_one_estimate_of_the_diagonal():
+    two = lambda a, b: core.Method(None, [a, b], shapes=[(1,), (2,)], groups=[0, 1])  # noqa: E731
+    two(core.sophia_h(hessian_every=5), core.sophia_h(hessian_every=5, weight_decay=0.5))
+    two(core.sophia_h(hessian_every=5), PLAIN)
+    with pytest.raises(ValueError, match="sophia-h and adahessian share one estimate of the Hessian's diagonal"):
+        two(core.sophia_h(hessian_every=5), core.adahessian(hessian_every=1))
+
+
+def test_a_radius_that_follows_a_callable_rate_needs_its_peak():
+    follows = core.sam(rho=0.5, rho_schedule="proportional-to-lr")
+    with pytest.raises(ValueError, match="a callable with an attribute `peak`"):
+        core.Method(follows, PLAIN, lambda t: 0.01 * t)
+
+    class WarmUp:
+        peak = 0.1
+
+        def __call__(self, t):
+            return min(0.01 * (t + 1), self.peak)
+
+    def moved(regularizer, rate):
+        theta = np.array([1.0, 2.0, 3.0])
+        core.Method(regularizer, PLAIN, rate).step(theta, quadratic)
+        return theta
+
+    np.testing.assert_array_equal(moved(follows, WarmUp()), moved(core.sam(rho=0.05), 0.01))
+    moved(core.sam(), lambda t: 0.01)
 
 
 def test_clipping_bounds_the_direction():
@@ -390,7 +434,7 @@ def test_theta_may_be_a_view():
         (np.ones(3, np.float16), TypeError, "found float16"),
         (np.ones((3, 1)), ValueError, r"theta: expected one axis, found shape \(3, 1\)"),
         (np.broadcast_to(1.0, 3), ValueError, "theta: expected a writeable array"),
-        (np.ones(4), ValueError, "theta: expected 3 elements, those of the 1 shapes, found 4"),
+        (np.ones(4), ValueError, "theta: expected 3 elements, those of 1 shape, found 4"),
     ],
 )
 def test_arrays_that_cannot_be_theta_are_told(theta, error, words):

@@ -208,6 +208,33 @@ def test_parameters_that_are_frozen_or_unused_are_no_obstacle():
     assert (linear.matvec()(np.ones(linear.dim)) == 0).all()
 
 
+def test_products_of_a_point_that_was_left_are_refused():
+    objective = Objective(nn.Linear(2, 1).double(), lambda m: m.weight.pow(3).sum() + m.bias.sum())
+    product = objective.matvec()
+    product(np.ones(objective.dim))
+    objective(np.ones(objective.dim))
+    with pytest.raises(RuntimeError, match=r"found changed ones; call matvec\(\) again"):
+        product(np.ones(objective.dim))
+    objective.matvec()(np.ones(objective.dim))
+
+
+def test_bfloat16_parameters_have_gradients_and_products():
+    model = nn.Linear(3, 1, bias=False).bfloat16()
+    objective = Objective(model, lambda m: (m.weight**2).sum())
+    theta = np.array([1.0, -2.0, 0.5], dtype=np.float32)
+    method = core.Method(core.gnr(), core.sgd(momentum=0.0, weight_decay=0.0), 0.25)
+    moved = theta.copy()
+    method.step(moved, objective)
+    assert objective(theta)[1].tolist() == [2.0, -4.0, 1.0] and objective.hvp(theta, theta).tolist() == [2.0, -4.0, 1.0]
+    assert moved.dtype == np.float32 and (np.abs(moved) < np.abs(theta)).all()
+
+
+@pytest.mark.skipif(not hasattr(nn, "RMSNorm"), reason="PyTorch has RMSNorm from 2.4 on")
+def test_rms_norm_is_a_normalisation():
+    model = nn.Sequential(nn.Linear(2, 3), nn.RMSNorm(3))
+    assert Objective(model, lambda m: m[1].weight.sum()).normalisation == [False, False, True]
+
+
 def test_what_cannot_be_an_objective_is_told():
     model = nn.Linear(2, 1)
     with pytest.raises(TypeError, match="model: expected a torch.nn.Module, found function"):

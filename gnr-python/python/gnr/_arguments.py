@@ -31,8 +31,10 @@ def number(name: str, value: Any, *, positive: bool = False) -> float:
         found = float(value)
     except TypeError:
         raise TypeError(f"{name}: expected a number, found {type(value).__name__}") from None
+    except OverflowError:
+        found = math.inf
     if not math.isfinite(found) or found < 0.0 or (positive and found == 0.0):
-        expected = "a positive number" if positive else "a number that is 0 or larger"
+        expected = "a positive finite number" if positive else "a finite number that is 0 or larger"
         raise ValueError(f"{name}: expected {expected}, found {found}")
     return found
 

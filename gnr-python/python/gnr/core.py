@@ -115,7 +115,7 @@ class Optimizer:
 
     name: str
     settings: Dict[str, Any]
-    #: Factor of the learning rate. A :class:`Method` without ``groups`` ignores it.
+    #: Factor of the learning rate.
     lr_scale: float = 1.0
 
 
@@ -186,7 +186,7 @@ def from_step(regularizer: Regularizer, start: int) -> Regularizer:
 
 
 def scaled(optimizer: Optimizer, lr_scale: float) -> Optimizer:
-    """``optimizer`` with ``lr_scale`` times the learning rate, for a :class:`Method` with ``groups``."""
+    """``optimizer`` with ``lr_scale`` times the learning rate, for one of the groups of a :class:`Method`, or all of theta."""
     return Optimizer(optimizer.name, optimizer.settings, number("lr_scale", lr_scale))
 
 
@@ -212,7 +212,8 @@ class Method:
         The rule that moves theta, by default SGD without momentum and weight decay. Parameter groups have a list of
         optimisers (:func:`scaled`), and ``groups`` assigns each leaf to one of them.
     learning_rate
-        A number (default 0.1), a schedule of this module, or a callable ``t -> rate``.
+        A number (default 0.1), a schedule of this module, or a callable ``t -> rate``. A callable needs an attribute
+        ``peak``, its largest rate, if a radius follows the learning rate (``rho_schedule="proportional-to-lr"``, GSAM).
     clip_norm
         The largest norm of the direction, with what regularisers add. By default there is no limit.
     shapes
@@ -222,8 +223,7 @@ class Method:
     products, difference_step
         The kind of Hessian-vector products (:attr:`Report.products`), and the norm of the perturbation of a difference
         (default 1e-3 forward, 1e-2 central). By default a callable ``hvp`` is taken for ``"exact"``, and without one
-        products are ``"forward-difference"``. A regulariser's setting ``hvp`` must not contradict ``products``, and
-        ``difference_step`` wins over its setting ``step``.
+        products are ``"forward-difference"``. A regulariser's settings ``hvp`` and ``step`` must not contradict them.
     steps_per_epoch
         The number of steps of an epoch (default 1), for settings that count epochs.
     seed
@@ -268,6 +268,7 @@ class Method:
                 "seed": count("seed", seed, 0),
                 "products": products,
                 "difference_step": None if difference_step is None else number("difference_step", difference_step, positive=True),
+                "peak": _peak(learning_rate),
             }
         )
         self._t = 0
@@ -311,7 +312,6 @@ class Method:
         if hvp is None:
             hvp = getattr(loss_and_grad, "hvp", None)
         optional_function("hvp", hvp, "(theta, v) -> H @ v")
-        peak = self._rate.peak if isinstance(self._rate, Schedule) else self.learning_rate(0)
         told, state = self._plan.step(
             {
                 "theta": theta,
@@ -319,7 +319,6 @@ class Method:
                 "hvp": hvp,
                 "t": self._t,
                 "rate": self.learning_rate(self._t),
-                "peak": peak,
                 "state": self._state,
             }
         )
@@ -388,6 +387,12 @@ def _listed(name: str, given: Any, of: type) -> List[Any]:
     return members
 
 
+def _peak(rate: Rate) -> Optional[float]:
+    """The largest learning rate; ``None`` for a callable that does not tell it."""
+    peak = getattr(rate, "peak", None) if callable(rate) else rate
+    return None if peak is None else number("the peak of learning_rate", peak)
+
+
 _EXAMPLES = {Regularizer: "core.gnr()", Optimizer: "core.sgd()"}
 
 
@@ -396,8 +401,15 @@ def _unused(name: str, taken: Dict[str, Any]) -> str:
     return name if name not in taken else next(n for n in (f"{name} {i}" for i in range(2, len(taken) + 3)) if n not in taken)
 
 
+def _setting(name: str, doc: str, default: Any, **rest: Any) -> Setting:
+    # A recipe's products are exact by default. Here a step's products depend on whether it gets a callable.
+    if name == "hvp":
+        default, doc = None, f"{doc}. Unset: exact with a callable ``hvp``, forward differences without one"
+    return Setting(name=name, doc=doc, default=default, **rest)
+
+
 def _entry(told: Dict[str, Any]) -> Entry:
-    settings = tuple(Setting(**key) for key in told.pop("keys"))
+    settings = tuple(_setting(**key) for key in told.pop("keys"))
     return Entry(settings=settings, **told)
 
 
@@ -440,6 +452,11 @@ def _function(entry: Entry) -> Callable[..., Any]:
 
     def checked(settings: Dict[str, Any]) -> Dict[str, Any]:
         given = {names.get(name, name): value for name, value in settings.items() if value is not None}
+        if "step" in given and "hvp" not in given and "hvp" in names.values():
+            raise ValueError(
+                f"{entry.function}: step is the length of a difference; expected hvp=\"forward-difference\" or "
+                "hvp=\"central-difference\" beside it, or Method(difference_step=...) in its place, found no hvp"
+            )
         _native.resolve(entry.kind, entry.name, given)
         return given
 

@@ -138,7 +138,7 @@ class SpectralDensity:
     nodes: Tuple[Array, ...]
     #: The weights of each quadrature, which add up to 1.
     weights: Tuple[Array, ...]
-    #: The number of products, without those of a start that was stopped.
+    #: The number of products, with those of a start that was stopped.
     num_matvecs: int
     #: The reason of the end: ``"finished"`` or ``"stopped"``.
     end: str

@@ -24,6 +24,8 @@ __all__ = ["Objective"]
 
 _Array = npt.NDArray[Any]
 _T = TypeVar("_T")
+#: PyTorch has the layer from version 2.4 on.
+_RMS_NORM = tuple(getattr(torch.nn, name) for name in ("RMSNorm",) if hasattr(torch.nn, name))
 
 
 class Objective:
@@ -55,10 +57,10 @@ class Objective:
         self.shapes = [tuple(parameter.shape) for parameter in self._parameters]
         #: The number of elements of all parameters.
         self.dim = sum(parameter.numel() for parameter in self._parameters)
-        layers = (torch.nn.modules.batchnorm._NormBase, torch.nn.LayerNorm, torch.nn.GroupNorm)
+        layers = (torch.nn.modules.batchnorm._NormBase, torch.nn.LayerNorm, torch.nn.GroupNorm, *_RMS_NORM)
         of_layers = {id(p) for m in model.modules() if isinstance(m, layers) for p in m.parameters(recurse=False)}
-        #: Whether each parameter belongs to a batch, instance, layer or group normalisation: ``normalisation`` of a
-        #: :class:`gnr.core.Method`.
+        #: Whether each parameter belongs to a batch, instance, layer, group or RMS normalisation: ``normalisation`` of
+        #: a :class:`gnr.core.Method`.
         self.normalisation = [id(parameter) in of_layers for parameter in self._parameters]
 
     def theta(self) -> _Array:
@@ -99,7 +101,8 @@ class Objective:
         """The callable ``v -> H @ v`` at a point, or at the parameters as they are now.
 
         The graph of the gradient is made once and kept, so a product costs one backward pass. The callable serves only
-        until the parameters change.
+        until the parameters change, by ``theta`` of another call, an optimiser or anything else. Afterwards it raises
+        ``RuntimeError``.
         """
         if theta is not None:
             self.set(theta)
@@ -109,8 +112,12 @@ class Objective:
                 return torch.autograd.grad(self._value(), self._parameters, create_graph=True, allow_unused=True)
 
         grads = self._keeping_statistics(gradient)
+        # PyTorch counts the changes in place of a tensor.
+        versions = [parameter._version for parameter in self._parameters]
 
         def product(v: _Array) -> torch.Tensor:
+            if [parameter._version for parameter in self._parameters] != versions:
+                raise RuntimeError("matvec: expected the parameters of the point it was made for, found changed ones; call matvec() again")
             # A gradient that does not depend on the parameters (a linear loss) is in no graph, and its derivative is 0.
             pairs = [(g, leaf) for g, leaf in zip(grads, self._leaves(v)) if g is not None and g.requires_grad]
             if not pairs:
@@ -137,7 +144,9 @@ class Objective:
 
     def _flat(self, leaves: Any) -> torch.Tensor:
         whole = [torch.zeros_like(p) if leaf is None else leaf for leaf, p in zip(leaves, self._parameters)]
-        return torch.cat([leaf.detach().reshape(-1).cpu() for leaf in whole])
+        # NumPy has no bfloat16.
+        wide = [leaf.detach().float() if leaf.dtype == torch.bfloat16 else leaf.detach() for leaf in whole]
+        return torch.cat([leaf.reshape(-1).cpu() for leaf in wide])
 
     def _keeping_statistics(self, work: Callable[[], _T]) -> _T:
         # The work runs on copies of the buffers, and the originals return to their places afterwards. Values could not

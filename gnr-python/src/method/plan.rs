@@ -46,6 +46,8 @@ pub(crate) struct Plan {
     pub(super) steps_per_epoch: u64,
     pub(super) seed: u64,
     pub(super) asked: Asked,
+    /// The largest learning rate, if it is known.
+    pub(super) peak: Option<f64>,
 }
 
 #[derive(FromPyObject)]
@@ -78,6 +80,7 @@ struct PlanArguments<'py> {
     seed: u64,
     products: Option<String>,
     difference_step: Option<f64>,
+    peak: Option<f64>,
 }
 
 #[derive(FromPyObject)]
@@ -88,7 +91,6 @@ pub(super) struct StepArguments<'py> {
     pub(super) hvp: Option<Bound<'py, PyAny>>,
     pub(super) t: u64,
     pub(super) rate: f64,
-    pub(super) peak: f64,
     pub(super) state: Option<Bound<'py, PyDict>>,
 }
 
@@ -96,7 +98,6 @@ pub(super) struct StepArguments<'py> {
 pub(super) struct At {
     pub(super) t: u64,
     pub(super) rate: f64,
-    pub(super) peak: f64,
 }
 
 #[pymethods]
@@ -114,6 +115,15 @@ impl Plan {
             if given.settings.get_item("hvp")?.is_some_and(|hvp| !hvp.is_none()) {
                 let kind = Kind::named(values.choice("hvp").map_err(error::of_core)?)?;
                 let step = values.get("step").and_then(|_| values.number("step").ok());
+                if let (Some(before), Some(step)) = (asked.step, step)
+                    && before != step
+                {
+                    return Err(PyValueError::new_err(format!(
+                        "{}: step is {step:?}, but the method's difference_step or another regulariser's step is {before:?}: a step \
+                         has differences of one length",
+                        given.name
+                    )));
+                }
                 if asked.kind.is_some_and(|other| other != kind) {
                     return Err(PyValueError::new_err(format!(
                         "{}: hvp is {:?}, but the method's products are {:?}: a step has products of one kind",
@@ -145,6 +155,7 @@ impl Plan {
             steps_per_epoch: arguments.steps_per_epoch,
             seed: arguments.seed,
             asked,
+            peak: arguments.peak,
         };
         plan.check()?;
         Ok(plan)
@@ -219,7 +230,20 @@ impl Plan {
                 ));
             }
         }
-        let at = At { t: 0, rate: 1.0, peak: 1.0 };
+        let estimates = |(values, _): &(Values, f64)| {
+            let every = values.get("hessian_every")?.clone();
+            Some((values.of(), every, values.get("hessian_at").cloned()))
+        };
+        let mut estimates = self.optimizers.iter().filter_map(estimates);
+        if let Some((first, every, at)) = estimates.next()
+            && let Some((other, ..)) = estimates.find(|(_, e, a)| (e, a) != (&every, &at))
+        {
+            return refuse(format!(
+                "optimizer: {first} and {other} share one estimate of the Hessian's diagonal; expected equal settings hessian_every \
+                 and hessian_at, found others"
+            ));
+        }
+        let at = At { t: 0, rate: 1.0 };
         self.method::<f64, Objective<f64>>(&at, leaves).map(drop).map_err(error::of_core)
     }
 
@@ -235,7 +259,8 @@ impl Plan {
         }
         let leaves = shapes.len();
         Err(PyValueError::new_err(format!(
-            "theta: expected {expected} elements, those of the {leaves} shapes, found {dim}"
+            "theta: expected {expected} elements, those of {leaves} {}, found {dim}",
+            if leaves == 1 { "shape" } else { "shapes" }
         )))
     }
 }

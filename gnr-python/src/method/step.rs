@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{array::Element, error, objective::Objective, theta::Theta};
 use gnr_core::{
-    CentralDiff, Checkpoint, Every, ForwardDiff, FromStep, FullOracle, Grouped, Method, Optimizer, Products,
-    Regularizer, Result, Schedule, StepReport, optimizer,
+    CentralDiff, Checkpoint, Error, Every, ForwardDiff, FromStep, FullOracle, Grouped, Method, Optimizer,
+    Products, Regularizer, Result, Schedule, StepReport, optimizer,
     registry::find,
     regularizer::{self, HessianDiagonal, Radius},
 };
@@ -30,8 +30,21 @@ impl Plan {
     {
         let (rate, none) = (at.rate, vec![false; leaves]);
         let run = regularizer::Run {
-            learning_rate: &|| Ok(Box::new(rate) as Box<dyn Schedule>),
-            peak: at.peak,
+            // Only radii that follow the learning rate ask for it, and they need its peak.
+            learning_rate: &|| {
+                match self.peak {
+                Some(_) => Ok(Box::new(rate) as Box<dyn Schedule>),
+                None => Err(Error::Setting {
+                    method: "learning_rate",
+                    key: "peak".into(),
+                    found: "nothing".into(),
+                    requirement: "the radius of a regulariser follows the learning rate relative to its peak: give a number, a schedule \
+                                  of gnr.core, or a callable with an attribute `peak`"
+                        .into(),
+                }),
+            }
+            },
+            peak: self.peak.unwrap_or(1.0),
             steps_per_epoch: self.steps_per_epoch,
             // The registry refuses regularisers that ask for examples.
             examples: 0,
@@ -53,6 +66,7 @@ impl Plan {
         });
         let regularizers = regularizers.collect::<Result<Vec<_>>>()?;
         // The settings of an optimiser that uses the Hessian's diagonal set the steps and the point of its estimates.
+        // `Plan::check` makes sure that all groups agree.
         let acting = || self.regularizers.iter().map(|acting| &acting.values);
         let mut wanted = (self.optimizers.iter())
             .map(|(values, _)| HessianDiagonal::wanted(values, acting(), &run))
@@ -60,18 +74,19 @@ impl Plan {
         let diagonal = wanted.next().transpose()?;
         Ok(Method {
             regularizer: (diagonal, regularizers),
-            optimizer: self.optimizer()?,
+            optimizer: self.optimizer(leaves)?,
             learning_rate: rate,
             clip: self.clip,
         })
     }
 
-    fn optimizer<T: Element>(&self) -> Result<Box<dyn Optimizer<Theta<T>>>> {
+    /// Builds the optimiser of a θ with so many leaves. Without groups, one optimiser moves all of them.
+    fn optimizer<T: Element>(&self, leaves: usize) -> Result<Box<dyn Optimizer<Theta<T>>>> {
         match (&self.groups, &self.optimizers[..]) {
-            (None, [(values, _)]) => optimizer::build(values),
+            (None, [(values, 1.0)]) => optimizer::build(values),
             (groups, optimizers) => {
                 let built = optimizers.iter().map(|(values, scale)| Ok((optimizer::build(values)?, *scale)));
-                let of = groups.clone().unwrap_or_default();
+                let of = groups.clone().unwrap_or_else(|| vec![0; leaves]);
                 Ok(Box::new(Grouped::new(built.collect::<Result<Vec<_>>>()?, of)?))
             }
         }
@@ -90,7 +105,7 @@ impl Plan {
         let products = kind.products(self.asked.step);
         let leaves = shapes.len();
         let oracle = Objective::<T>::new(&arguments.loss_and_grad, arguments.hvp.as_ref(), products, shapes)?;
-        let at = At { t: arguments.t, rate: arguments.rate, peak: arguments.peak };
+        let at = At { t: arguments.t, rate: arguments.rate };
         let stepped = py.detach(|| {
             let (report, state) = match products {
                 Products::Exact | Products::GaussNewton => self.run(&at, leaves, &mut theta, oracle, state),
@@ -146,7 +161,7 @@ impl Plan {
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let theta = self.theta_of(array)?;
         let shapes = self.shapes_for(array.len())?;
-        let mut optimizer = self.optimizer::<T>().map_err(error::of_core)?;
+        let mut optimizer = self.optimizer::<T>(shapes.len()).map_err(error::of_core)?;
         if let Some(state) = state {
             optimizer.load(&mut State::<T>::read(state, &shapes)?.optimizer).map_err(error::of_core)?;
         }
@@ -162,7 +177,7 @@ pub(super) fn check_state_of<T: Element>(plan: &Plan, state: &Bound<'_, PyDict>,
     let given = State::<T>::read(state, &shapes)?;
     let names = given.names();
     // No step is made, so any rate serves that every schedule accepts.
-    let at = At { t: 0, rate: 1.0, peak: 1.0 };
+    let at = At { t: 0, rate: 1.0 };
     let mut method = plan.method::<T, Objective<T>>(&at, shapes.len()).map_err(error::of_core)?;
     let loaded = load(&mut method, Some(given)).and_then(|()| save(&method)).map_err(error::of_core)?;
     let taken = loaded.names();
