@@ -28,14 +28,21 @@ pub struct Block {
     pub line: usize,
 }
 
-/// The documents of the repository around this crate, sorted by path: the Markdown files in its root and those below
-/// `docs`. Dated reports (`docs/results`) are left out, because they keep the commands of their day.
+/// The documents of the repository around this crate, sorted by path: the Markdown files in its root, those below
+/// `docs`, and each crate's README. Dated reports (`docs/results`) are left out, because they keep the commands of
+/// their day.
 ///
 /// # Errors
 /// A file or folder that cannot be read.
 pub fn documents() -> io::Result<Vec<Document>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut paths = markdown(&root)?;
+    for entry in fs::read_dir(&root)? {
+        let readme = entry?.path().join("README.md");
+        if readme.is_file() && readme.with_file_name("Cargo.toml").is_file() {
+            paths.push(readme);
+        }
+    }
     let mut folders = vec![root.join("docs")];
     while let Some(folder) = folders.pop() {
         paths.extend(markdown(&folder)?);
@@ -131,6 +138,7 @@ mod tests {
         let documents = documents().unwrap();
         let has = |path: &str| documents.iter().any(|document| document.path == path);
         assert!(has("README.md") && has("docs/methods.md") && has("docs/book/getting-started.md"));
+        assert!(has("gnr-python/README.md"));
         assert!(!documents.iter().any(|document| document.path.starts_with("docs/results")));
     }
 }

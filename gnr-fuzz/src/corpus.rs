@@ -18,15 +18,15 @@ pub(crate) fn read(path: &Path) -> Vec<Entry> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
         Err(error) => panic!("{}: cannot read: {error}", path.display()),
     };
-    let entry = |(number, line): (usize, &str)| {
+    let entry = |line: &str| {
         let (outcome, input) = line.split_once('\t')?;
-        Some((outcome.to_owned(), unescape(input)?)).filter(|_| number > 0)
+        Some((outcome.to_owned(), unescape(input)?))
     };
     let lines = text.lines().enumerate().skip(1);
     lines
-        .map(|line| {
+        .map(|(number, line)| {
             entry(line).unwrap_or_else(|| {
-                panic!("{}:{}: expected OUTCOME, a tab, INPUT", path.display(), line.0 + 1)
+                panic!("{}:{}: expected OUTCOME, a tab, INPUT", path.display(), number + 1)
             })
         })
         .collect()

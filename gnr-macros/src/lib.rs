@@ -42,3 +42,8 @@ fn within(precision: &str, item: TokenStream) -> TokenStream {
     block.extend(parse(";"));
     block
 }
+
+/// The example in README.md, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -73,8 +73,8 @@ pub struct Lanczos {
     pub which: Which,
     /// Budget of matvecs; default 1000. The last block may exceed it by less than `block`.
     pub num_matvecs: usize,
-    /// A pair has converged when ‖Hv − λv‖ ≤ tolerance·|λ| (the eigenvalue is then off by about tolerance²·|λ|/gap, at
-    /// most tolerance·|λ|). Default 1e-3.
+    /// A pair has converged when ‖Hv − λv‖ ≤ tolerance·|λ|. The eigenvalue is then off by at most ‖Hv − λv‖, and by
+    /// about ‖Hv − λv‖²/gap, where gap is the distance to the nearest other eigenvalue. Default 1e-3.
     pub tolerance: f64,
     /// A pair has also converged when ‖Hv − λv‖ ≤ floor·max |λ|, because eigenvalues at zero have no
     /// relative accuracy. Default 1e-7, which products in f32 can reach.
