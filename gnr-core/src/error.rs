@@ -113,6 +113,20 @@ impl Error {
     }
 }
 
+/// Checks that two evaluations of single examples answered for equally many.
+///
+/// # Errors
+/// [`Error::Oracle`] with both numbers. The evaluation at θ answers for the whole batch and later ones for a sample, if
+/// the regulariser acts on a sample.
+pub(crate) fn same_rows(method: &str, here: usize, there: usize) -> Result<()> {
+    if here == there {
+        return Ok(());
+    }
+    Err(Error::Oracle(format!(
+        "{method}: expected {here} examples as in the evaluation at θ, found {there}; a method over single examples cannot act on a sample"
+    )))
+}
+
 /// Returns `value` when it is finite, else [`Error::NonFinite`] naming `quantity`.
 ///
 /// # Errors

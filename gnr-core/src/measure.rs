@@ -63,7 +63,8 @@ pub struct LowerBound {
     pub products: usize,
 }
 
-/// A lower bound of R_SAM(θ) = max over ‖θ' − θ‖ ≤ ρ of L̂(θ') − L̂(θ). Never negative: θ itself is in the ball.
+/// A lower bound of R_SAM(θ) = max over ‖θ' − θ‖ ≤ ρ of L̂(θ') − L̂(θ). Never negative, because θ itself is in the
+/// ball: a search that finds no larger loss gives 0, at distance 0.
 ///
 /// # Errors
 /// [`Error::InvalidHyperparameter`](crate::Error::InvalidHyperparameter) unless ρ > 0; those of the oracle.
@@ -82,6 +83,9 @@ pub fn r_sam<O: GradOracle>(
     let base = oracle.evaluate(theta, Pass::Probe, Order::First)?.loss;
     let mut bound = Walker::new(LossRise { oracle, base, looks: 0 }, theta, rho)?.search(search)?;
     bound.evaluations += 1;
+    if bound.value < 0.0 {
+        (bound.value, bound.distance) = (0.0, 0.0);
+    }
     Ok(bound)
 }
 

@@ -2,9 +2,13 @@
 
 use std::fmt::Display;
 
+use gnr_core::{registry::Registered as _, regularizer::Saf};
 use gnr_data::{Dataset, class_counts};
 
-use crate::{error::Result, recipe::Recipe};
+use crate::{
+    error::Result,
+    recipe::{Hvp, Recipe, Settings},
+};
 
 /// Doubts about the recipe alone, in words.
 pub(crate) fn of_settings(recipe: &Recipe) -> Vec<String> {
@@ -48,12 +52,68 @@ pub(crate) fn of_settings(recipe: &Recipe) -> Vec<String> {
             ));
         }
     }
-    if recipe.method.gnr().is_some_and(|gnr| gnr.alpha == 0.0) {
+    if schedule.get("milestones").is_some() && milestones.is_empty() {
+        told.push(
+            "schedule.milestones is empty: the learning rate never drops. Expected epochs, or schedule.name = \"constant\"".into(),
+        );
+    }
+    let optimizer = recipe.optimizer.settings.0.of();
+    if optimizer.starts_with("schedule-free") && schedule.of() != "constant" {
+        told.push(format!(
+            "schedule.name = \"{}\" with optimizer.name = \"{optimizer}\", which is made for a learning rate that stays. Expected \
+             schedule.name = \"constant\"",
+            schedule.of()
+        ));
+    }
+    if let Some(group) = recipe.method.group.filter(|group| *group >= recipe.train.batch_size) {
+        told.push(format!(
+            "method.group = {group} is not less than train.batch_size = {}: the batch is one group. Expected a smaller group",
+            recipe.train.batch_size
+        ));
+    }
+    if recipe.data.label_noise.as_ref().is_some_and(|noise| noise.validation) && recipe.data.validation == 0.0
+    {
+        told.push(
+            "data.label_noise.validation = true, and data.validation = 0: no images are held out whose labels could be wrong".into(),
+        );
+    }
+    // The kind of products holds for the optimiser's estimates of the Hessian, too, so that GNR then changes steps.
+    let exact = recipe.method.gnr().is_some_and(|gnr| gnr.hvp == Hvp::Exact);
+    let estimates = recipe.optimizer.settings.0.get("hessian_every").is_some();
+    if estimates && !exact && recipe.method.gnr().is_some() {
+        told.push(format!(
+            "method.gnr.hvp is not \"exact\": {optimizer} estimates the Hessian's diagonal by such products, too"
+        ));
+    }
+    if (exact || !estimates) && recipe.method.gnr().is_some_and(|gnr| gnr.alpha == 0.0) {
         told.push(
             "method.gnr.alpha = 0: GNR costs its gradients and products and changes no step. Expected a positive alpha, or method.gnr = \
              false"
                 .into(),
         );
+    }
+    told
+}
+
+/// Doubts about when regularisers act, in words. A run has `steps` steps, `steps_per_epoch` of them in an epoch.
+pub(crate) fn of_steps(recipe: &Recipe, steps_per_epoch: u64) -> Vec<String> {
+    let steps = recipe.train.epochs.saturating_mul(steps_per_epoch);
+    let mut told = Vec::new();
+    for Settings(values) in &recipe.method.regularizers {
+        let of =
+            |key: &str, default| values.get(key).map_or(default, |_| values.integer(key).unwrap_or(default));
+        let (name, every, from) = (values.of(), of("every", 1).max(1), of("from_epoch", 0));
+        // SAF compares with outputs of so many epochs ago.
+        let first = if name == Saf::ENTRY.name { from.max(of("epochs", 0)) } else { from };
+        let start = first.saturating_mul(steps_per_epoch).checked_next_multiple_of(every);
+        if start.is_none_or(|start| start >= steps) {
+            told.push(format!(
+                "method.{name} acts on no step: {}every = {every} step(s), and the run has {} epochs of {steps_per_epoch} steps. Expected \
+                 an earlier start or smaller steps",
+                if first > 0 { format!("after epoch {first}, ") } else { String::new() },
+                recipe.train.epochs
+            ));
+        }
     }
     told
 }
@@ -144,6 +204,14 @@ mod tests {
                 &["every_epochs = 2", "the warm-up of 2.5 epochs"],
             ),
             (&["method.gnr.alpha=0"], &["alpha = 0", "changes no step"]),
+            (&["schedule.name=step", "schedule.milestones=[]"], &["milestones is empty", "never drops"]),
+            (&["optimizer.name=schedule-free-sgd"], &["\"cosine\"", "a learning rate that stays"]),
+            (&["method.group=64"], &["method.group = 64", "the batch is one group"]),
+            (&["data.label_noise.rate=0.1", "data.label_noise.validation=true"], &["no images are held out"]),
+            (
+                &["optimizer.name=sophia-h", "method.gnr.hvp=forward-difference", "method.gnr.alpha=0"],
+                &["sophia-h estimates", "by such products"],
+            ),
         ] {
             let told = of_settings(&recipe(sets));
             assert_eq!(told.len(), 1, "{sets:?}: {told:?}");
@@ -164,6 +232,22 @@ mod tests {
         for known in BUILTIN {
             assert_eq!(of_settings(&builtin(known.name, &[]).unwrap()), [""; 0], "{}", known.name);
         }
+    }
+
+    #[test]
+    fn regularisers_that_never_act_are_named() {
+        for (sets, words) in [
+            (
+                &["method.sam.every=7", "method.sam.from_epoch=9"][..],
+                "method.sam acts on no step: after epoch 9, every = 7",
+            ),
+            (&["method.saf.epochs=12"], "method.saf acts on no step: after epoch 12"),
+        ] {
+            let told = of_steps(&recipe(&[sets, &["method.gnr=false"]].concat()), 4);
+            assert!(matches!(&told[..], [only] if only.contains(words)), "{told:?}");
+        }
+        // Of 40 steps the last is 39, the last multiple of 9 is 36.
+        assert_eq!(of_steps(&recipe(&["method.sam.every=9", "method.sam.from_epoch=8"]), 4), [""; 0]);
     }
 
     #[test]

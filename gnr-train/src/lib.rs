@@ -32,6 +32,7 @@ mod classes;
 mod data;
 mod devices;
 mod doubts;
+mod elapsed;
 mod error;
 mod eval;
 mod evaluate;

@@ -66,9 +66,11 @@ pub struct EpochMetrics {
     pub grad_norm: f64,
     /// Mean estimate of each regulariser's value, over the steps on which it acted.
     pub penalties: BTreeMap<String, f64>,
-    /// Wall-clock seconds of the epoch, evaluation included.
+    /// Wall-clock seconds of the epoch, evaluation and checkpoints included. After an interruption: those until the
+    /// checkpoint and those since then.
     pub seconds: f64,
-    /// Wall-clock seconds of the epoch's steps alone; after a resume within the epoch, of the steps since then.
+    /// Wall-clock seconds of the epoch's steps and the checkpoints between them; after a resume within the epoch, since
+    /// then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_seconds: Option<f64>,
     /// On several ranks: how much of `train_seconds` a rank spent in exchanges with the others, waiting for the last
@@ -86,6 +88,8 @@ pub struct EpochMetrics {
 pub(crate) struct Times {
     /// Seconds of whole epochs.
     pub(crate) all: f64,
+    /// Seconds of the epoch at whose middle a run continues, until the checkpoint.
+    pub(crate) interrupted: f64,
     /// Seconds of the steps in epochs that several ranks trained.
     steps: f64,
     /// Seconds of exchanges in those steps.
@@ -148,6 +152,15 @@ impl MetricsLog {
     /// Writes the line of an epoch and returns it.
     pub(crate) fn epoch(&mut self, metrics: &EpochMetrics) -> Result<Value> {
         self.line(&Line::Epoch(metrics))
+    }
+
+    /// Replaces the last line, which is that of the same epoch, and returns the new one.
+    pub(crate) fn epoch_again(&mut self, metrics: &EpochMetrics) -> Result<Value> {
+        let bytes = fs::read(&self.path).map_err(io(&self.path, "read"))?;
+        let before = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+        let kept = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        self.file.set_len(kept as u64).map_err(io(&self.path, "shorten"))?;
+        self.epoch(metrics)
     }
 
     /// Writes the line of a step and returns it.

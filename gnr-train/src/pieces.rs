@@ -1,12 +1,18 @@
-//! The smallest piece of a batch that is evaluated on its own, and whether the model can normalise it.
+//! Checks that need a backend: whether the method can be built for the model, and whether the model can normalise the
+//! smallest piece of a batch that is evaluated on its own.
 
-use gnr_core::Sample;
+use gnr_core::{
+    Sample,
+    registry::{Registered as _, Value},
+    regularizer::Esam,
+};
 use gnr_models::weights;
 use gnr_nn::{Autodiff, Buffers, Frozen, MaskSeed, MeasuredStatistics, Model, ParamVector};
 
 use crate::{
     backend::Job,
     error::{Result, TrainError},
+    method::Configured,
     recipe::{Perturbation, Recipe},
     trainer::Prepared,
 };
@@ -25,20 +31,34 @@ fn smallest(recipe: &Recipe, ranks: usize) -> usize {
         Some(_) => batch,
         None => batch / recipe.train.micro_batches.max(1),
     };
-    let fraction = recipe.method.fractions().map(|(_, fraction)| fraction).fold(1.0, f64::min);
+    let fraction = recipe.method.fractions().map(|(_, fraction)| fraction);
+    let fraction = fraction.chain(selected(recipe)).fold(1.0, f64::min);
     Sample::new(fraction, 0).rows(piece).len()
 }
 
-/// Refuses, before the first step, a run that would have to normalise single values, by a forward pass of one image.
+/// The share of the examples that ESAM selects, if the recipe has it.
+fn selected(recipe: &Recipe) -> Option<f64> {
+    recipe.method.each("gamma").find_map(|(name, gamma)| match gamma {
+        Value::Number(gamma) if name == Esam::<f64>::ENTRY.name => Some(*gamma),
+        _ => None,
+    })
+}
+
+/// Refuses, before a run folder is made, a method that does not go with the model, and a run that would have to
+/// normalise single values. The latter is found out by a forward pass of one image.
 ///
 /// # Errors
-/// [`TrainError::Request`], with the layer's name and the keys that make the pieces so small.
+/// The errors of [`Configured::new`]. [`TrainError::Request`], with the layer's name and the keys that make the pieces
+/// so small.
 ///
 /// # Cost
 /// A forward pass of one image, if the model has running statistics and the smallest piece is one image.
-pub(crate) fn check<B: Autodiff>(prepared: &Prepared, backend: &B, ranks: usize) -> Result<()> {
+pub(crate) fn check<B: Autodiff + 'static>(prepared: &Prepared, backend: &B, ranks: usize) -> Result<()> {
     let Prepared { recipe, model, initial, input: [channels, height, width], .. } = prepared;
     let layout = model.layout();
+    let images = &prepared.images.train;
+    let steps = images.batches_per_epoch() as u64;
+    Configured::<ParamVector<B>>::new(recipe, &prepared.groups, steps, images.dataset().len())?;
     if layout.num_buffers() == 0 || smallest(recipe, ranks) > 1 {
         return Ok(());
     }
@@ -63,6 +83,9 @@ pub(crate) fn check<B: Autodiff>(prepared: &Prepared, backend: &B, ranks: usize)
         keys.extend(parts.map(|parts| format!("train.micro_batches = {parts}")));
         let fractions = recipe.method.fractions();
         keys.extend(fractions.map(|(name, fraction)| format!("method.{name}.batch_fraction = {fraction}")));
+        keys.extend(
+            selected(recipe).map(|gamma| format!("method.{}.gamma = {gamma}", Esam::<f64>::ENTRY.name)),
+        );
         TrainError::Request(format!("{} leave one image to be evaluated alone: {error}", keys.join(", ")))
     })
 }

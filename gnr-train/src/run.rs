@@ -149,10 +149,9 @@ pub fn extended(folder: &Path, assignments: &[String]) -> Result<(Recipe, String
     let decides = |recipe: &Recipe| with_epochs(recipe).deciding().anywhere();
     let (mine, theirs) = (decides(&before), decides(&after));
     if mine != theirs {
-        let table = |recipe: &Recipe| toml::Table::try_from(recipe).unwrap_or_default();
         let keys = different_keys(&table(&mine), &table(&theirs));
         return Err(TrainError::Request(format!(
-            "{}: a run that continues can change train.epochs, train.device and train.backend, and what decides nothing (threads, workers, \
+            "{}: a run that continues can change train.epochs, train.device and train.backend, and what decides nothing (workers, \
              checkpoints, train.test_only_at_end, data.dir); for another recipe start another run",
             keys.join(", ")
         )));
@@ -168,15 +167,22 @@ pub fn extended(folder: &Path, assignments: &[String]) -> Result<(Recipe, String
             "train.epochs = {new}: the run has done {done} epochs{part} already"
         )));
     }
-    // Schedules are functions of the step. With so many steps an epoch the ends of epochs can be told apart.
-    const STEPS: u64 = 1000;
-    let rate = |recipe: &Recipe| Ok::<_, TrainError>(learning_rate(recipe, STEPS)?.at(done * STEPS));
+    // Schedules are functions of the step. Where no epoch is complete, its length is not known, and any serves that
+    // tells the ends of epochs apart.
+    let (step, batch) = progress.map_or((0, 0), |progress| (progress.step, progress.batch));
+    let steps = step.saturating_sub(batch).checked_div(done).unwrap_or(1000);
+    let rate = |recipe: &Recipe| Ok::<_, TrainError>(learning_rate(recipe, steps)?.at(step));
     let words = format!(
         "{new} epochs instead of {old}, {done} of them done; the learning rate of the next step is {:.3e}, where the old schedule has {:.3e}",
         rate(&after)?,
         rate(&before)?
     );
     Ok((after, words))
+}
+
+/// A recipe as the keys of its file.
+fn table(recipe: &Recipe) -> toml::Table {
+    toml::Table::try_from(recipe).unwrap_or_default()
 }
 
 struct Train<'a> {
@@ -207,11 +213,14 @@ impl Train<'_> {
                 let as_long =
                     Recipe { train: TrainSection { epochs, ..recipe.train.clone() }, ..recipe.clone() };
                 if !same_run(&theirs, &as_long) {
+                    let keys = different_keys(&table(&theirs.deciding()), &table(&as_long.deciding()));
                     return Err(TrainError::Folder {
                         path: folder.to_path_buf(),
-                        problem:
-                            "holds a run of another recipe (compare its recipe.toml); choose another --out"
-                                .into(),
+                        problem: format!(
+                            "holds a run of another recipe, which differs in {} (compare its recipe.toml); continue it as it is, or start \
+                             another run in another folder",
+                            keys.join(", ")
+                        ),
                     });
                 }
             } else {
@@ -279,9 +288,6 @@ impl Train<'_> {
             } else {
                 RunFolder::create(self.folder, &prepared.recipe)?
             };
-            if resumes && self.existing.allows_epochs() {
-                folder.extend(&prepared.recipe)?;
-            }
             fingerprints.write(folder.path())?;
             if let Some(report) = &prepared.weights {
                 let path = folder.file("weights.json");
@@ -306,7 +312,12 @@ impl Job for Train<'_> {
                 self.team.agree(pieces::check(&prepared, &backend, self.team.size()))?;
             }
             let folder = self.open(resumes, &prepared, &fingerprints)?;
-            Trainer::new(&prepared, &folder, self.team.clone(), backend)?.run(self.observer, self.stop)
+            let trainer = Trainer::new(&prepared, &folder, self.team.clone(), backend)?;
+            if resumes && self.existing.allows_epochs() {
+                // Only now: a run whose checkpoint or log is refused stays as it was.
+                self.team.lead(|| folder.extend(&prepared.recipe))?;
+            }
+            trainer.run(self.observer, self.stop)
         })?
     }
 }
@@ -387,6 +398,7 @@ fn prepare(recipe: Recipe, starts: bool, team: &Team) -> Result<Prepared> {
     }
     let mut doubts = doubts::of_settings(&recipe);
     let validation = images.validation.as_ref().map(|loader| loader.dataset().as_ref());
+    doubts.extend(doubts::of_steps(&recipe, images.train.batches_per_epoch() as u64));
     doubts.extend(doubts::of_images(&recipe, dataset.as_ref(), validation)?);
     let model = build(&recipe.model, classes, input)?;
     let layout = model.layout();

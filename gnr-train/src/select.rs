@@ -66,7 +66,8 @@ pub(crate) struct Groups {
 /// The groups of the learned parameters. Parameters with equal settings share a group.
 ///
 /// # Errors
-/// A pattern that matches no learned parameter, with the nearest names.
+/// A pattern that matches no learned parameter, with the nearest names; a pattern all of whose parameters belong to
+/// earlier groups.
 pub(crate) fn groups(
     recipe: &Recipe,
     layout: &Layout,
@@ -80,6 +81,23 @@ pub(crate) fn groups(
     for (index, group) in optimizer.groups.iter().enumerate() {
         let key = format!("optimizer.group.{index}.match");
         expect_a_match(&key, &group.pattern, recipe, learned.clone())?;
+    }
+    for (index, group) in optimizer.groups.iter().enumerate() {
+        let taken = |entry: &&&Entry| {
+            optimizer.groups[..index].iter().find(|earlier| matches(&earlier.pattern, &entry.name))
+        };
+        let mut own = learned.iter().filter(|entry| matches(&group.pattern, &entry.name));
+        if let Some(earlier) = own.clone().find_map(|entry| taken(&entry))
+            && own.all(|entry| taken(&entry).is_some())
+        {
+            let key = format!("optimizer.group.{index}.match");
+            let problem = format!(
+                "\"{}\" matches only parameters of earlier groups, such as \"{}\": the first group that matches counts; put the narrower \
+                 pattern first",
+                group.pattern, earlier.pattern
+            );
+            return Err(invalid(&key, recipe, problem));
+        }
     }
     let normalisation = learned.iter().map(|entry| is_of_normalisation(layout, entry)).collect();
     let mut found = Groups { settings: Vec::new(), of: Vec::new(), normalisation };

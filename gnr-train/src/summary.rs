@@ -66,7 +66,8 @@ pub struct Summary {
     pub seconds: f64,
     /// Number of scalar parameters of the model, frozen ones included.
     pub parameters: usize,
-    /// Number of gradients computed, in units of a whole batch.
+    /// Number of gradients computed, of the whole batch or of a part of it (`batch_fraction`, ESAM). The gradients of
+    /// all groups or micro-batches of a batch count as one.
     pub gradient_evaluations: u64,
     /// Number of Hessian-vector (or Gauss–Newton) products computed. Differences count as gradients.
     pub products: u64,

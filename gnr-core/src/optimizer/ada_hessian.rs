@@ -52,7 +52,7 @@ impl<V> Registered for AdaHessian<V> {
         name: "adahessian",
         title: "AdaHessian",
         doc: "Adam with the root mean square of the Hessian's diagonal in the denominator, in place of that of the gradient.",
-        equation: "m ← β₁m + (1−β₁)h,  v ← β₂v + (1−β₂)(z⊙∇²L̂z)²,  θ ← (1 − ηλ)θ − η·(m/(1−β₁ᵗ))/(√(v/(1−β₂ᵗ))ᵏ + ε)",
+        equation: "m ← β₁m + (1−β₁)h,  v ← β₂v + (1−β₂)(z⊙∇²L̂z)² at estimate n,  θ ← (1 − ηλ)θ − η·(m/(1−β₁ᵗ))/(√(v/(1−β₂ⁿ))ᵏ + ε)",
         keys: &[
             keys::lr(0.15),
             keys::diagonal_betas(&[0.9, 0.999]),

@@ -21,7 +21,7 @@ use crate::{
 /// `beta1_prod`.
 ///
 /// # Cost
-/// Three extra vectors, two temporary ones, and one more when λ > 0.
+/// Three extra vectors, three temporary ones, and one more when λ > 0.
 ///
 /// # Deviation
 /// In parameter groups ([`Grouped`](super::Grouped)) v̄ is the mean of each group, not of all parameters.

@@ -15,8 +15,9 @@ use crate::{
 ///
 /// > θ ← (1 − ηλ)θ,  θ ← θ − η·sign(β₁m + (1−β₁)h),  m ← β₂m + (1−β₂)h.
 ///
-/// Every coordinate moves by η. The learning rate is 3 to 10 times smaller than AdamW's, and the weight decay larger by
-/// the same factor. Defaults: those of the entry. State, allocated by the first step: `step`, `exp_avg`.
+/// Beside the weight decay every coordinate moves by η, or not at all where the sign is 0. The learning rate is 3 to 10
+/// times smaller than AdamW's, and the weight decay larger by an equal factor.
+/// Defaults: those of the entry. State, allocated by the first step: `step`, `exp_avg`.
 ///
 /// # Cost
 /// One extra vector, and a temporary one.

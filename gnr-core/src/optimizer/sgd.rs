@@ -147,7 +147,8 @@ impl<V: Vector> Optimizer<V> for Sgd<V> {
                 buffer.axpy(lambda, theta)?;
             }
         }
-        match (&self.momentum, self.kind) {
+        // A buffer of earlier steps with momentum stays, and is of no use at μ = 0.
+        match (self.momentum.as_ref().filter(|_| self.mu > 0.0), self.kind) {
             (Some(buffer), Momentum::HeavyBall) => theta.axpy(-lr, buffer),
             (buffer, _) => {
                 // Computes θ − η(h + λθ + μb) without a temporary vector for the sum.
@@ -155,7 +156,7 @@ impl<V: Vector> Optimizer<V> for Sgd<V> {
                     theta.scale(1.0 - lr * lambda)?;
                 }
                 theta.axpy(-lr, direction)?;
-                buffer.as_ref().map_or(Ok(()), |buffer| theta.axpy(-lr * self.mu, buffer))
+                buffer.map_or(Ok(()), |buffer| theta.axpy(-lr * self.mu, buffer))
             }
         }
     }

@@ -17,10 +17,10 @@ use crate::{
 ///
 /// > m ← β₁m + (1−β₁)h,  D ← β₂D + (1−β₂)d̂,  θ ← (1 − ηλ)θ,  θ ← θ − η·clip(m/max(γD, ε), −1, 1).
 ///
-/// No coordinate moves by more than η. A coordinate whose D is not positive (negative or vanishing curvature, and any
-/// before the first estimate) moves by η along the sign of m. γ decides how many coordinates are clipped: the authors
-/// tune it until 10 to 50 % of them are not. Defaults: those of the entry. State, allocated on first use: `step`,
-/// `exp_avg`, `hessian_count`, `hessian_step`, `exp_hessian_diag`.
+/// Beside the weight decay no coordinate moves by more than η. A coordinate whose D is not positive (negative or
+/// vanishing curvature, and any before the first estimate) moves by η along the sign of m. γ decides how many
+/// coordinates are clipped: the authors tune it until 10 to 50 % of them are not. Defaults: those of the entry. State,
+/// allocated on first use: `step`, `exp_avg`, `hessian_count`, `hessian_step`, `exp_hessian_diag`.
 ///
 /// The estimates come from [`HessianDiagonal`](crate::regularizer::HessianDiagonal) beside the other regularisers, if
 /// there are any. In a recipe the key `hessian_every` adds it.
@@ -74,7 +74,7 @@ impl<V> Registered for SophiaH<V> {
     const ENTRY: &'static Entry = &Entry {
         name: "sophia-h",
         title: "Sophia-H",
-        doc: "A momentum divided by an average of the Hessian's diagonal, each coordinate clipped: none moves by more than the learning rate.",
+        doc: "A momentum divided by an average of the Hessian's diagonal, each coordinate clipped: beside the weight decay none moves by more than the learning rate.",
         equation: "m ← β₁m + (1−β₁)h,  D ← β₂D + (1−β₂)·z⊙∇²L̂z every k steps,  θ ← (1 − ηλ)θ − η·clip(m/max(γD, ε), −1, 1)",
         keys: &[
             keys::lr(6e-4),

@@ -32,12 +32,15 @@ pub struct HessianDiagonal<R = f64> {
     seed: u64,
     /// The distance from θ_t along the gradient.
     radius: Option<R>,
+    /// The first step with a radius, and the number of steps from one to the next. The other steps take the Hessian at
+    /// θ_t.
+    acts: (u64, u64),
 }
 
 impl HessianDiagonal {
     /// An estimate from one sample a step, at θ_t. `seed` selects the sequence of z.
     pub fn new(seed: u64) -> Self {
-        Self { seed, radius: None }
+        Self { seed, radius: None, acts: (0, 1) }
     }
 
     /// Takes the Hessian at θ_t + ρ·∇L̂/(‖∇L̂‖ + ξ), ξ = 1e-12, instead of θ_t: the point where [`Sam`](super::Sam) of
@@ -52,14 +55,14 @@ impl HessianDiagonal {
 
     /// Takes the Hessian as [`with_radius`](Self::with_radius) does, with a radius that follows a schedule.
     pub fn with_radius_schedule<R: Schedule>(self, rho: R) -> HessianDiagonal<R> {
-        HessianDiagonal { seed: self.seed, radius: Some(rho) }
+        HessianDiagonal { seed: self.seed, radius: Some(rho), acts: self.acts }
     }
 }
 
 impl HessianDiagonal<Radius> {
     /// Makes the estimates that an optimiser's settings ask for: one on every `hessian_every`-th step, or none without
-    /// this setting. With `hessian_at = "sam"` the Hessian is taken where the regulariser `sam` takes its gradient, if
-    /// `sam` is in the list, and otherwise at θ_t.
+    /// this setting. With `hessian_at = "sam"` the Hessian is taken where the regulariser `sam` takes its gradient on
+    /// the whole batch, on the steps on which the settings of a `sam` in the list let it act, and otherwise at θ_t.
     ///
     /// # Errors
     /// The errors of the radius and of [`Every::new`](super::Every::new).
@@ -71,14 +74,24 @@ impl HessianDiagonal<Radius> {
         let Some(Value::Integer(every)) = optimizer.get("hessian_every") else { return Ok(None) };
         let at_sam = matches!(optimizer.choice("hessian_at"), Ok("sam"));
         let sam = regularizers.into_iter().find(|values| at_sam && values.of() == Sam::<f64>::ENTRY.name);
+        let setting = |key: &str, default: u64| {
+            sam.and_then(|sam| sam.get(key)).map_or(default, |value| match value {
+                Value::Integer(value) => *value,
+                _ => default,
+            })
+        };
+        let start = setting("from_epoch", 0).saturating_mul(run.steps_per_epoch);
+        let acts = (start, setting("every", 1).max(1));
         let radius = sam.map(|sam| run.radius(sam)).transpose()?;
-        Every::new(Self { seed: run.seed, radius }, *every).map(Some)
+        Every::new(Self { seed: run.seed, radius, acts }, *every).map(Some)
     }
 }
 
 impl<R: Schedule> HessianDiagonal<R> {
     fn ahead(&self, t: u64) -> Option<Ahead> {
-        self.radius.as_ref().map(|radius| Ahead { radius: radius.at(t), xi: XI })
+        let (start, period) = self.acts;
+        let radius = self.radius.as_ref().filter(|_| t >= start && t.is_multiple_of(period));
+        radius.map(|radius| Ahead { radius: radius.at(t), xi: XI })
     }
 }
 

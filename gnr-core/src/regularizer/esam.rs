@@ -3,7 +3,7 @@
 use super::{Built, Needs, Radius, Regularizer, Run, StepContext, context::XI, keys, sam_on::masked};
 use crate::{
     ExampleOracle, Partition, Point, Result, Schedule, Vector,
-    error::at_perturbed_point,
+    error::{at_perturbed_point, same_rows},
     random::SplitMix64,
     registry::{Cost, Entry, Interval, Key, Registered, Values},
     schedule::validate_constant,
@@ -72,14 +72,15 @@ impl<R> Esam<R> {
     }
 
     /// The rows whose loss rises most, in ascending order.
-    fn sensitive(&self, before: &[f64], after: &[f64]) -> Vec<usize> {
+    fn sensitive(&self, before: &[f64], after: &[f64]) -> Result<Vec<usize>> {
+        same_rows("esam", before.len(), after.len())?;
         let rise: Vec<f64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
         let count = ((self.gamma * rise.len() as f64) as usize).max(1);
         let mut rows: Vec<usize> = (0..rise.len()).collect();
         rows.sort_by(|&a, &b| rise[b].total_cmp(&rise[a])); // stable: of equals the first come first
         rows.truncate(count);
         rows.sort_unstable();
-        rows
+        Ok(rows)
     }
 }
 
@@ -123,7 +124,7 @@ impl<O: ExampleOracle<Vector: Partition>, R: Schedule> Regularizer<O> for Esam<R
         drop(drawn);
         let before = cx.oracle.losses(Point::Committed)?;
         let after = cx.oracle.losses(Point::At(&there)).map_err(at_perturbed_point)?;
-        cx.oracle.select(Some(&self.sensitive(&before, &after)))?;
+        cx.oracle.select(Some(&self.sensitive(&before, &after)?))?;
         let there = cx.gradient(there);
         // The oracle must answer for the whole batch again, after an error, too.
         cx.oracle.select(None)?;
@@ -142,11 +143,11 @@ mod tests {
     fn the_examples_whose_loss_rises_most() {
         let esam = |gamma| Esam::new(0.1, 0.5, gamma, 0).unwrap();
         let (before, after) = ([1.0, 5.0, 2.0, 0.0, 1.0], [2.0, 5.5, 4.0, 1.0, 0.0]); // rises 1, ½, 2, 1, −1
-        assert_eq!(esam(0.2).sensitive(&before, &after), [2]);
-        assert_eq!(esam(0.5).sensitive(&before, &after), [0, 2], "of equal rises the first");
-        assert_eq!(esam(0.7).sensitive(&before, &after), [0, 2, 3]);
-        assert_eq!(esam(1.0).sensitive(&before, &after), [0, 1, 2, 3, 4]);
-        assert_eq!(esam(0.1).sensitive(&before, &after), [2], "at least one");
+        assert_eq!(esam(0.2).sensitive(&before, &after).unwrap(), [2]);
+        assert_eq!(esam(0.5).sensitive(&before, &after).unwrap(), [0, 2], "of equal rises the first");
+        assert_eq!(esam(0.7).sensitive(&before, &after).unwrap(), [0, 2, 3]);
+        assert_eq!(esam(1.0).sensitive(&before, &after).unwrap(), [0, 1, 2, 3, 4]);
+        assert_eq!(esam(0.1).sensitive(&before, &after).unwrap(), [2], "at least one");
     }
 
     #[test]

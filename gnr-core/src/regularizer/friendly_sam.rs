@@ -14,7 +14,8 @@ use crate::{
 /// > d = ∇L̂ − σ·m,  m ← λ·m + (1 − λ)·∇L̂,  h = ∇L̂(θ + ρ·d/(‖d‖ + ξ)); in the first step d = m = ∇L̂.
 ///
 /// Defaults: ρ = 0.05, σ = 1, λ = 0.9, those of the authors' class; ξ = 1e-12. (Their script for CIFAR-100 has ρ = 0.2
-/// and λ = 0.6.) State: `mean`. On steps without the regulariser m stays.
+/// and λ = 0.6.) State: `mean`. On steps without the regulariser m stays. In a step over groups m
+/// moves once for each group.
 ///
 /// # Cost
 /// One gradient and four vectors on top of the base step, one of them kept.

@@ -20,7 +20,8 @@ use crate::{
 /// >
 /// > otherwise:  h = ∇L̂ + α·(‖∇L̂‖/(‖g_v‖ + ξ))·g_v
 ///
-/// The first step of the regulariser is of the first kind, whatever its number. Defaults: ρ = 0.1, k = 5, α = 0.7, ξ =
+/// The first step of the regulariser is of the first kind, whatever its number. In a step over groups each group looks
+/// for itself, and the last one's g_v is kept for the steps in between. Defaults: ρ = 0.1, k = 5, α = 0.7, ξ =
 /// 1e-12. State: `orthogonal`, g_v.
 ///
 /// # Cost
@@ -65,7 +66,8 @@ impl<V, R> LookSam<V, R> {
 
     /// Whether the gradient ahead is computed in step `t`.
     fn looks(&self, t: u64) -> bool {
-        t.is_multiple_of(self.k) || self.orthogonal.get().is_none()
+        // The kept part alone counts, so that all groups of a step look or none does.
+        t.is_multiple_of(self.k) || self.orthogonal.kept().is_none()
     }
 }
 

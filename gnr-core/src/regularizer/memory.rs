@@ -31,6 +31,11 @@ impl<T> Memory<T> {
         self.next.as_ref().or(self.kept.as_ref())
     }
 
+    /// The value that earlier steps left, whatever the present step has made.
+    pub(super) fn kept(&self) -> Option<&T> {
+        self.kept.as_ref()
+    }
+
     /// The value that the present step has already made, if any.
     pub(super) fn pending(&self) -> Option<&T> {
         self.next.as_ref()

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     OutputOracle, Point, Result, StateSink, StateSource, Vector,
-    error::at_perturbed_point,
+    error::{at_perturbed_point, same_rows},
     registry::{Cost, Entry, Interval, Key, Registered, Values},
     schedule::validate_constant,
     vector::same_dim,
@@ -25,7 +25,7 @@ use crate::{
 ///
 /// # Cost
 /// A gradient, a forward pass and three vectors on top of the base step; one of the vectors is kept. Before
-/// `from_epoch`, one vector.
+/// `from_epoch`, two vectors.
 ///
 /// # References
 /// Du et al., "Sharpness-Aware Training for Free", NeurIPS 2022, and the authors' code, github.com/AngusDujw/SAF
@@ -111,6 +111,7 @@ impl<O: OutputOracle> Regularizer<O> for Mesa<O::Vector> {
         let Some(average) = self.average.pending().filter(|_| cx.t >= self.start) else { return Ok(()) };
         let earlier = cx.oracle.outputs(Point::At(average)).map_err(at_perturbed_point)?;
         let outputs = cx.oracle.outputs(Point::Committed)?;
+        same_rows("mesa", outputs.num_rows(), earlier.num_rows())?;
         if let Some(moved) = self.trajectory.moved(&outputs, earlier.rows().map(Some))? {
             add(cx, "mesa", &moved)?;
         }

@@ -16,7 +16,7 @@ use crate::{
 /// CIFAR-100 use 3), μ = 0.9, ξ = 1e-12. State: `momentum`. On steps without the regulariser v stays.
 ///
 /// # Cost
-/// One gradient and two vectors on top of the base step, one of them kept.
+/// One gradient and three vectors on top of the base step, one of them kept.
 ///
 /// # References
 /// Becker et al., "Momentum-SAM: Sharpness Aware Minimization without Computational Overhead", 2024, Algorithm 1.
@@ -25,7 +25,8 @@ use crate::{
 /// The paper's MSAM is an optimiser: it stores the perturbed point as θ and so needs one gradient a step. A regulariser
 /// starts from ∇L̂(θ), which other regularisers and the log use, and costs a second gradient.
 ///
-/// v belongs to the regulariser; it follows the rule of [`Sgd`](crate::Sgd) with momentum μ. Neither the optimiser's
+/// v belongs to the regulariser; it follows the rule of [`Sgd`](crate::Sgd) with momentum μ, in a step over groups once
+/// for each group, so that v then forgets faster. Neither the optimiser's
 /// weight decay nor other regularisers enter it. (The published code adds the weight decay to v, the paper's algorithm
 /// does not.)
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ use crate::{
 /// > d ← (1 − θ)·d + θ·∇L̂,  h = ∇L̂(θ_t + ρ·d/(‖d‖ + ξ)); d = ∇L̂ in the first step.
 ///
 /// Defaults: ρ = 0.05 and θ = 0.9, those of the authors' code; ξ = 1e-12 (there 1e-7). State: `mean`. On steps without
-/// the regulariser d stays.
+/// the regulariser d stays. In a step over groups d moves once for each group.
 ///
 /// # Cost
 /// One gradient and three vectors on top of the base step, one of them kept.

@@ -58,6 +58,8 @@ impl Registered for Linear {
 
 impl Spanning for Linear {
     fn spanning(values: &Values, span: &Span) -> Result<Box<dyn Schedule>> {
-        Ok(Box::new(Self::new(span.peak, span.steps(), keys::checked_floor(values, span)?)?))
+        // After a warm-up of the whole run no step is left. The warm-up still rises towards the peak, not the floor.
+        let steps = span.steps().max(1);
+        Ok(Box::new(Self::new(span.peak, steps, keys::checked_floor(values, span)?)?))
     }
 }

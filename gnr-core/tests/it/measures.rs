@@ -97,6 +97,14 @@ fn a_critical_point_needs_starts() {
     assert!(r_gnr(&mut oracle(Quadratic::diagonal(&[1.0])), &vec![0.0], 0.0, Search::OneStep).is_err());
 }
 
+/// θ is in the ball, so a search that looks at lower points alone still has the loss at θ.
+#[test]
+fn the_rise_of_the_loss_is_never_negative() {
+    let search = Search::AscentFrom { start: vec![-1.0], steps: 0 };
+    let found = ok(r_sam(&mut oracle(Quadratic::diagonal(&[2.0])), &vec![1.0], 0.5, search));
+    assert_eq!((found.value, found.distance), (0.0, 0.0));
+}
+
 #[test]
 fn the_unit_ball_is_seeded_and_uniform() {
     let points: Vec<Vec<f64>> = UnitBall::new(2, 5).take(4000).collect();

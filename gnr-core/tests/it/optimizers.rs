@@ -38,6 +38,16 @@ fn sgd_with_momentum() {
     check(decayed, [[0.89, -0.79], [0.7321, -0.6931], [0.607669, -0.898959]]);
 }
 
+/// Without momentum a step follows the direction alone, also where earlier steps left a buffer.
+#[test]
+fn sgd_whose_momentum_was_taken_away() {
+    let (mut sgd, mut theta) = (Sgd::new().with_momentum(0.9).unwrap(), vec![1.0]);
+    sgd.step(&mut theta, &vec![5.0], 0.1).unwrap();
+    let mut sgd = sgd.with_momentum(0.0).unwrap();
+    sgd.step(&mut theta, &vec![-1.0], 0.1).unwrap();
+    assert_close(&theta, &[0.6], 1e-15);
+}
+
 #[test]
 fn sgd_with_nesterov_momentum() {
     let nesterov = Sgd::new().with_nesterov_momentum(0.9).unwrap().with_weight_decay(0.1).unwrap();

@@ -1,6 +1,6 @@
 //! Schedules: values at and around every boundary.
 
-use gnr_core::{Cosine, Error, InverseSqrt, Milestones, Proportional, Schedule, StepDecay, WarmUp};
+use gnr_core::{Cosine, Error, InverseSqrt, Milestones, Proportional, Schedule, StepDecay, WarmUp, schedule};
 
 fn check(schedule: impl Schedule, expected: &[(u64, f64)]) {
     for &(t, value) in expected {
@@ -42,6 +42,18 @@ fn warm_up_is_linear_then_hands_over() {
     let cosine = Cosine::new(1.0, 10, 0.0).unwrap();
     check(WarmUp::new(4, cosine), &[(3, 0.8), (4, 1.0), (9, 0.5), (14, 0.0), (15, 0.0)]);
     check(WarmUp::new(0, 0.3), &[(0, 0.3)]);
+}
+
+/// The whole run is warm-up, so no step follows it. Each schedule still rises towards the peak.
+#[test]
+fn a_warm_up_as_long_as_the_run_rises_towards_the_peak() {
+    for entry in schedule::entries() {
+        let values = entry.values([("warmup_epochs", 2.0.into())]).unwrap();
+        let rate = schedule::build(&values, schedule::Span::new(0.1, 2, 4)).unwrap();
+        let rates: Vec<f64> = (0..8).map(|t| rate.at(t)).collect();
+        let expected: Vec<f64> = (1..=8).map(|n| 0.1 * f64::from(n) / 9.0).collect();
+        assert!(rates.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-15), "{}: {rates:?}", entry.name);
+    }
 }
 
 #[test]

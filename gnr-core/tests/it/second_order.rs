@@ -261,9 +261,10 @@ fn settings_say_where_the_hessian_is_taken() {
         ok(find(regularizer::entries(), "sam").unwrap().values(given.iter().cloned()))
     };
     let rho: (&str, Value) = ("rho", 0.5.into());
-    let (plain, halved) = (
+    let (plain, halved, late) = (
         sam(std::slice::from_ref(&rho)),
-        sam(&[rho, ("rho_schedule", "proportional-to-lr".to_owned().into())]),
+        sam(&[rho.clone(), ("rho_schedule", "proportional-to-lr".to_owned().into())]),
+        sam(&[rho, ("from_epoch", 9.into())]),
     );
     let at = |radius: Option<f64>| {
         let diagonal = HessianDiagonal::new(3);
@@ -274,10 +275,11 @@ fn settings_say_where_the_hessian_is_taken() {
     assert!(here != there && there != near && near != here);
     type Given = &'static str;
     type Case<'c, V> = (&'c str, &'c [(Given, Value)], Option<&'c Values>, &'c V);
-    let cases: [Case<'_, V>; 6] = [
+    let cases: [Case<'_, V>; 7] = [
         ("sassha", &[], Some(&plain), &there),
         ("sassha", &[], Some(&halved), &near),
         ("sassha", &[], None, &here),
+        ("sassha", &[], Some(&late), &here),
         ("sassha", &[("hessian_at", "theta".to_owned().into())], Some(&plain), &here),
         ("sophia-h", &[], Some(&plain), &here),
         ("adahessian", &[], Some(&plain), &here),

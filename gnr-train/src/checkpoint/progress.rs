@@ -20,7 +20,7 @@ pub struct Progress {
     pub sums: Sums,
     /// The best epoch so far, if there is one.
     pub best: Option<Best>,
-    /// Number of gradients computed, in units of a whole batch.
+    /// Number of gradients computed, of the whole batch or of a part of it.
     pub gradient_evaluations: u64,
     /// Number of Hessian-vector (or Gauss–Newton) products computed.
     pub products: u64,

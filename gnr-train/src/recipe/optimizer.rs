@@ -69,7 +69,8 @@ pub struct Group {
     pub pattern: String,
     /// Factor ≥ 0 of the learning rate. Default 1.
     pub lr_scale: f64,
-    /// Weight decay ≥ 0. Default: the optimiser's.
+    /// Weight decay ≥ 0. Default: the optimiser's. The parameters that `optimizer.no_decay` names have none in any
+    /// group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_decay: Option<f64>,
 }

@@ -1,11 +1,14 @@
 //! A whole recipe from its keys: every section reads its own, and what two sections decide together is checked here.
 
 use gnr_core::{
-    registry::{Value, find},
+    optimizer::{ScheduleFreeAdamW, ScheduleFreeSgd},
+    registry::{Registered as _, Value, find},
     regularizer,
 };
 
-use super::{Recipe, Settings, data, method, model, optimizer, parallel, reader::Reader, schedule, train};
+use super::{
+    AverageKind, Recipe, Settings, data, method, model, optimizer, parallel, reader::Reader, schedule, train,
+};
 
 pub(super) fn recipe(reader: &mut Reader<'_>) -> Recipe {
     let default_name = reader.name();
@@ -28,6 +31,7 @@ pub(super) fn recipe(reader: &mut Reader<'_>) -> Recipe {
     };
     phases(reader, &recipe);
     blends(reader, &recipe);
+    averages(reader, &recipe);
     let parts = recipe.train.micro_batches;
     if let Some(group) = recipe.method.group.filter(|_| parts > 1) {
         let requirement = format!(
@@ -52,6 +56,22 @@ fn phases(reader: &mut Reader<'_>, recipe: &Recipe) {
             let requirement = format!("must be less than train.epochs = {epochs}");
             reader.keys_of(&section).refuse("from_epoch", &start.to_string(), &requirement);
         }
+    }
+}
+
+/// Checks that the weights are averaged once. A schedule-free optimiser evaluates an average of its own.
+fn averages(reader: &mut Reader<'_>, recipe: &Recipe) {
+    let name = recipe.optimizer.settings.0.of();
+    let own = [ScheduleFreeSgd::<Vec<f64>>::ENTRY.name, ScheduleFreeAdamW::<Vec<f64>>::ENTRY.name];
+    if let Some(average) = recipe.train.average.filter(|_| own.contains(&name)) {
+        let kind = match average.kind {
+            AverageKind::Ema => "ema",
+            AverageKind::Swa => "swa",
+        };
+        let requirement = format!(
+            "not together with optimizer.name = \"{name}\", whose own average of the weights is evaluated and written"
+        );
+        reader.keys_of("train.average").refuse("kind", kind, &requirement);
     }
 }
 

@@ -81,8 +81,8 @@ pub struct Train {
 /// and the last one is written as `checkpoints/average.safetensors`. The weights themselves decide which checkpoint is
 /// the best.
 ///
-/// A schedule-free optimiser has averaged weights of its own. Without this section they are evaluated and written
-/// likewise.
+/// A schedule-free optimiser has averaged weights of its own, which are evaluated and written likewise. It does not go
+/// with this section.
 ///
 /// # Cost
 /// One vector, and each evaluation twice. For `swa` of a model with BatchNorm, also a forward pass over the training

@@ -8,6 +8,7 @@ use gnr_nn::{Autodiff, Buffers, Frozen, Model, ParamVector};
 use crate::{
     average::WeightAverage,
     checkpoint::{self, CheckpointFile, Extension, Move, Progress},
+    elapsed::{Elapsed, Started},
     error::{Result, TrainError},
     folder::RunFolder,
     identity::same_run,
@@ -83,6 +84,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             logs,
             last,
             times,
+            started: Started::default(),
             notes,
         })
     }
@@ -132,6 +134,9 @@ fn open_logs(
     let (metrics, lines) = MetricsLog::open(&log, progress.step, progress.epoch)?;
     let mut events = EventWriter::create(folder.path())?;
     let (mut last, mut first, mut times) = (None, progress.epoch + 1, Times::default());
+    if progress.batch > 0 {
+        times.interrupted = Elapsed::read(folder.path(), progress.step);
+    }
     for line in lines {
         events.line(&line)?;
         if line["kind"] == "epoch" {

@@ -1,6 +1,6 @@
 //! The end of an epoch: metrics, the best weights.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gnr_nn::Autodiff;
 
@@ -15,15 +15,11 @@ use crate::{
 use super::Trainer;
 
 impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
-    /// Evaluates, logs, and keeps the checkpoint if it is the best one. `started` is the time at which the epoch's
-    /// steps began, with this rank's time in exchanges until then.
-    pub(super) fn finish_epoch(
-        &mut self,
-        (started, exchanging): (Instant, Duration),
-        observer: &mut dyn Observer,
-    ) -> Result<()> {
-        let train_seconds = Some(started.elapsed().as_secs_f64());
-        let (exchange_seconds, exchange_seconds_least) = self.exchanged_since(exchanging)?.unzip();
+    /// Evaluates, logs, and keeps the checkpoint if it is the best one.
+    pub(super) fn finish_epoch(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let started = self.started;
+        let train_seconds = Some(started.seconds_here());
+        let (exchange_seconds, exchange_seconds_least) = self.exchanged_since(started.exchanging)?.unzip();
         let sums = std::mem::take(&mut self.progress.sums);
         self.progress.epoch += 1;
         let batches = std::mem::take(&mut self.progress.batch).max(1);
@@ -57,7 +53,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             ),
             grad_norm: grad_norm / batches as f64,
             penalties: penalties.into_iter().map(|(name, (sum, n))| (name, sum / n as f64)).collect(),
-            seconds: started.elapsed().as_secs_f64(),
+            seconds: started.seconds(),
             train_seconds,
             exchange_seconds,
             exchange_seconds_least,

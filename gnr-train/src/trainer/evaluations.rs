@@ -50,7 +50,7 @@ impl<B: Autodiff + 'static> Trainer<'_, B> {
     pub(super) fn evaluate_late(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let Some(line) = self.last.take_if(|line| line.test_accuracy.is_none()) else { return Ok(()) };
         let line = self.evaluate(self.progress.epoch, observer)?.told(line);
-        self.log(|log| log.epoch(&line))?;
+        self.log(|log| log.epoch_again(&line))?;
         self.keep_best(&line)?;
         self.last = Some(line);
         self.save_last(observer).map(drop)

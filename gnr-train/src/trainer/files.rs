@@ -7,6 +7,7 @@ use gnr_nn::{Autodiff, Buffers, Model, ParamVector};
 use crate::{
     backend,
     checkpoint::{self, Content, Header, State},
+    elapsed::Elapsed,
     error::{Result, TrainError},
     observer::Observer,
     ranks,
@@ -28,6 +29,9 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         self.team.agree(synced)?;
         self.team.agree(ranks::same_bits(&self.team, &self.theta, self.progress.step))?;
         self.save(&path, Content::All)?;
+        // At the end of an epoch its time is in the log.
+        let seconds = if self.progress.batch > 0 { self.started.seconds() } else { 0.0 };
+        self.team.lead(|| Elapsed::new(self.progress.step, seconds).write(self.folder.path()))?;
         observer.on_checkpoint(&path);
         Ok(path)
     }

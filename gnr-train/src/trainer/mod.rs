@@ -10,7 +10,6 @@ use std::{
     cell::RefCell,
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
-    time::Instant,
 };
 
 use gnr_models::{AnyModel, weights};
@@ -20,6 +19,7 @@ use crate::{
     average::WeightAverage,
     checkpoint::Progress,
     data::{Images, upload, upload_groups},
+    elapsed::Started,
     error::{Result, TrainError},
     folder::RunFolder,
     method::Configured,
@@ -109,6 +109,8 @@ pub(crate) struct Trainer<'a, B: Autodiff> {
     last: Option<EpochMetrics>,
     /// Times of the epochs done.
     times: Times,
+    /// The start of the present epoch.
+    started: Started,
     /// Warnings about what is missing in the folder of a run that continues.
     notes: Vec<String>,
 }
@@ -132,12 +134,12 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             self.keep()?;
         }
         while !self.ended() {
-            let started = (Instant::now(), self.team.exchanging());
+            self.started = Started::new(std::mem::take(&mut self.times.interrupted), self.team.exchanging());
             let finished = self.epoch_steps(steps, observer, stop)?;
             if !finished {
                 return self.interrupt(observer);
             }
-            self.finish_epoch(started, observer)?;
+            self.finish_epoch(observer)?;
             // The kept weights are written before `last`. A run that dies in between writes them again, and lacks none.
             self.keep()?;
             let epoch = self.progress.epoch;

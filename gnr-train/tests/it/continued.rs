@@ -84,6 +84,10 @@ fn a_run_that_ends_where_it_was_stopped_is_evaluated_there() {
         assert_eq!(found(&summary), found(&short), "{later}");
         assert_eq!(summary.extensions, [Extension { at_epoch: 4, from: 9, to: 4 }]);
         assert!(folder.join("checkpoints/average.safetensors").exists(), "{later}");
+        // The line of the last epoch was replaced, so the run can be continued again.
+        let again = continued(&folder, &["train.epochs=4"], false).unwrap();
+        assert_eq!(found(&again), found(&short), "{later}");
+        assert_eq!(continued(&folder, &["train.epochs=5"], false).unwrap().epochs, 5, "{later}");
     }
     // Within an epoch there is no such end.
     let within = home.path().join("within");

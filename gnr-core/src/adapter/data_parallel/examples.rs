@@ -62,8 +62,12 @@ where
             here.map(move |row| row - part.start).collect::<Vec<_>>()
         };
         let parts: Vec<Vec<usize>> = (0..self.shares.examples().len()).map(of_rank).collect();
-        let own = &parts[self.shares.ranks().rank()];
-        let selected = self.inner.select(rows.map(|_| &own[..])).map(|_| 0.0);
+        // No oracle answers for no rows. A rank without rows answers for its first, and its weight is 0.
+        let own = match &parts[self.shares.ranks().rank()][..] {
+            [] => &[0],
+            own => own,
+        };
+        let selected = self.inner.select(rows.map(|_| own)).map(|_| 0.0);
         self.agree(selected)?;
         self.rows = match rows {
             Some(_) => parts.iter().map(Vec::len).collect(),
