@@ -164,8 +164,8 @@ impl Observer for Progress {
             100.0 * summary.test_accuracy,
             summary.test_loss,
             clock(summary.seconds),
-            summary.gradient_evaluations,
-            summary.products
+            count(summary.gradient_evaluations),
+            count(summary.products)
         ));
         if let Some(epoch) = summary.collapsed_at_epoch {
             self.line(&format!(
@@ -180,6 +180,11 @@ impl Observer for Progress {
             ));
         }
     }
+}
+
+/// A number of gradients or products, with tenths where parts of batches were counted.
+fn count(number: f64) -> String {
+    if number.fract() == 0.0 { format!("{number:.0}") } else { format!("{number:.1}") }
 }
 
 /// A duration in seconds, in words.

@@ -33,10 +33,10 @@ pub struct Summarized {
     pub steps: Option<u64>,
     /// Wall-clock seconds of all epochs.
     pub seconds: Option<f64>,
-    /// Number of gradients of a whole batch.
-    pub gradient_evaluations: Option<u64>,
-    /// Number of Hessian-vector products.
-    pub products: Option<u64>,
+    /// Number of gradients, in units of a whole batch.
+    pub gradient_evaluations: Option<f64>,
+    /// Number of Hessian-vector products, in units of a whole batch.
+    pub products: Option<f64>,
     /// The best checkpoint of the run.
     pub best: Option<Best>,
     /// Commit of the program that finished the run.

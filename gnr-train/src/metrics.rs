@@ -69,8 +69,8 @@ pub struct EpochMetrics {
     /// Wall-clock seconds of the epoch, evaluation and checkpoints included. After an interruption: those until the
     /// checkpoint and those since then.
     pub seconds: f64,
-    /// Wall-clock seconds of the epoch's steps and the checkpoints between them; after a resume within the epoch, since
-    /// then.
+    /// Wall-clock seconds of the epoch's steps and the checkpoints between them. After an interruption: those until the
+    /// checkpoint and those since then; on several ranks, those since then alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_seconds: Option<f64>,
     /// On several ranks: how much of `train_seconds` a rank spent in exchanges with the others, waiting for the last

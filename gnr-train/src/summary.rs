@@ -66,11 +66,14 @@ pub struct Summary {
     pub seconds: f64,
     /// Number of scalar parameters of the model, frozen ones included.
     pub parameters: usize,
-    /// Number of gradients computed, of the whole batch or of a part of it (`batch_fraction`, ESAM). The gradients of
-    /// all groups or micro-batches of a batch count as one.
-    pub gradient_evaluations: u64,
-    /// Number of Hessian-vector (or Gauss–Newton) products computed. Differences count as gradients.
-    pub products: u64,
+    /// Number of gradients computed, in units of a whole batch: a part of it counts by its share of the examples, and
+    /// the gradients of all groups or micro-batches together count as one.
+    #[serde(serialize_with = "crate::checkpoint::whole")]
+    pub gradient_evaluations: f64,
+    /// Number of Hessian-vector (or Gauss–Newton) products computed, in units of a whole batch. Differences count as
+    /// gradients.
+    #[serde(serialize_with = "crate::checkpoint::whole")]
+    pub products: f64,
     /// Number of forward passes without a gradient, in units of a whole batch (for losses or outputs of the examples at
     /// another point).
     #[serde(default, skip_serializing_if = "crate::checkpoint::is_zero")]

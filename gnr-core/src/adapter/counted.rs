@@ -24,6 +24,8 @@ pub struct Counts {
     pub forwards: u64,
     /// Gradients in units of the whole batch: each evaluation counts by its share of the batch's examples.
     pub gradients: f64,
+    /// Products in units of the whole batch, likewise.
+    pub batch_products: f64,
 }
 
 impl Counts {
@@ -32,15 +34,17 @@ impl Counts {
         self.commits + self.probes
     }
 
-    fn new([commits, probes, second_order, products, forwards, gradients]: [u64; 6]) -> Self {
-        let gradients = f64::from_bits(gradients);
-        Self { commits, probes, second_order, products, forwards, gradients }
+    fn new(
+        [commits, probes, second_order, products, forwards, gradients, batch_products]: [u64; NUMBERS],
+    ) -> Self {
+        let [gradients, batch_products] = [gradients, batch_products].map(f64::from_bits);
+        Self { commits, probes, second_order, products, forwards, gradients, batch_products }
     }
 }
 
 /// A shared handle on the counts of one or several [`Counted`] oracles.
 #[derive(Clone, Debug, Default)]
-pub struct Counter(Arc<[AtomicU64; 6]>);
+pub struct Counter(Arc<[AtomicU64; NUMBERS]>);
 
 impl Counter {
     /// The counts so far.
@@ -57,11 +61,11 @@ impl Counter {
         self.0[which].fetch_add(count, Relaxed);
     }
 
-    /// Adds to the last number, which is stored as the bits of an f64 (bits 0 are 0.0).
-    fn add_gradients(&self, share: f64) {
-        let add = |bits| Some((f64::from_bits(bits) + share).to_bits());
+    /// Adds to a number that is stored as the bits of an f64 (bits 0 are 0.0).
+    fn add_shares(&self, which: usize, shares: f64) {
+        let add = |bits| Some((f64::from_bits(bits) + shares).to_bits());
         // The closure never refuses.
-        let _ = self.0[GRADIENTS].fetch_update(Relaxed, Relaxed, add);
+        let _ = self.0[which].fetch_update(Relaxed, Relaxed, add);
     }
 }
 
@@ -72,6 +76,9 @@ const SECOND_ORDER: usize = 2;
 const PRODUCTS: usize = 3;
 const FORWARDS: usize = 4;
 const GRADIENTS: usize = 5;
+const BATCH_PRODUCTS: usize = 6;
+/// Count of numbers in a [`Counter`].
+const NUMBERS: usize = 7;
 
 /// Counts the evaluations and products of `inner`, failed ones included, and changes nothing.
 #[derive(Clone, Debug)]
@@ -103,11 +110,12 @@ impl<O> Counted<O> {
         if order == Order::Second {
             self.counter.add(SECOND_ORDER, 1);
         }
-        self.counter.add_gradients(self.share);
+        self.counter.add_shares(GRADIENTS, self.share);
     }
 
     fn count_products(&self, count: usize) {
         self.counter.add(PRODUCTS, count as u64);
+        self.counter.add_shares(BATCH_PRODUCTS, self.share * count as f64);
     }
 
     fn count_forward<V>(&self, at: &Point<'_, V>) {

@@ -154,7 +154,16 @@ fn with_a_radius_sam_and_the_estimate_share_their_point() {
     let elsewhere = heard(at_theta, make(), &theta).0;
     let apart: V = found.iter().zip(&elsewhere).map(|(x, y)| x - y).collect();
     assert!(norm(&apart) > 1e-2, "the Hessian at both points is about the same: the test could not fail");
-    let counts = Counts { commits: 1, probes: 1, second_order: 1, products: 1, forwards: 0, gradients: 2.0 };
+    let (gradients, batch_products) = (2.0, 1.0);
+    let counts = Counts {
+        commits: 1,
+        probes: 1,
+        second_order: 1,
+        products: 1,
+        forwards: 0,
+        gradients,
+        batch_products,
+    };
     assert_eq!(alone, counts);
 
     let sam = || ok(Sam::new(rho));

@@ -79,8 +79,7 @@ pub(super) fn read(runs: &[Planned]) -> Result<Results> {
     for Planned { case, run, .. } in runs {
         let Some(summary) = summary(&run.folder)?.filter(|summary| summary.finished) else { continue };
         let Some(accuracy) = summary.test_accuracy else { continue };
-        let per_step =
-            |count: Option<u64>| Some(count? as f64 / summary.steps.filter(|steps| *steps > 0)? as f64);
+        let per_step = |count: Option<f64>| Some(count? / summary.steps.filter(|steps| *steps > 0)? as f64);
         results.outcomes.push(Outcome {
             work: per_step(summary.gradient_evaluations)
                 .and_then(|gradients| Some([gradients, per_step(summary.products)?])),

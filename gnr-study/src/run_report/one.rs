@@ -137,7 +137,7 @@ fn cost(run: &FollowedRun) -> Vec<Block> {
         ("steps a second", number(Some(last.step as f64 / training.max(1e-9)))),
     ];
     if let Some(summary) = run.summary() {
-        let each = |count: Option<u64>| number(count.map(|count| count as f64 / last.step.max(1) as f64));
+        let each = |count: Option<f64>| number(count.map(|count| count / last.step.max(1) as f64));
         facts.push(("gradients of a batch", format!("{} a step", each(summary.gradient_evaluations))));
         facts.push(("Hessian-vector products", format!("{} a step", each(summary.products))));
         if let Some(best) = summary.best {

@@ -60,7 +60,7 @@ fn overview(runs: &[FollowedRun], names: &[String], now: SystemTime) -> Block {
         let seconds: f64 = epochs.iter().map(|epoch| epoch.seconds).sum();
         let steps = last.map_or(1.0, |last| last.step.max(1) as f64);
         let summary = run.summary();
-        let each = |count: Option<u64>| count.map(|count| count as f64 / steps);
+        let each = |count: Option<f64>| count.map(|count| count / steps);
         let work = summary.and_then(|found| each(found.gradient_evaluations).zip(each(found.products)));
         vec![
             name.clone(),

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 pub use files::kept_checkpoints;
 pub(crate) use files::{average, best, kept, last};
-pub(crate) use progress::is_zero;
 pub use progress::{Collapse, Extension, Flipped, Move, Progress, Sums};
+pub(crate) use progress::{is_zero, whole};
 pub use read::CheckpointFile;
 pub(crate) use write::{Asked, Content, State, all_parameters};
 

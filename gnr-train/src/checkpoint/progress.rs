@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::summary::Best;
 
@@ -20,10 +20,12 @@ pub struct Progress {
     pub sums: Sums,
     /// The best epoch so far, if there is one.
     pub best: Option<Best>,
-    /// Number of gradients computed, of the whole batch or of a part of it.
-    pub gradient_evaluations: u64,
-    /// Number of Hessian-vector (or Gauss–Newton) products computed.
-    pub products: u64,
+    /// Number of gradients computed, in units of a whole batch.
+    #[serde(serialize_with = "whole")]
+    pub gradient_evaluations: f64,
+    /// Number of Hessian-vector (or Gauss–Newton) products computed, in units of a whole batch.
+    #[serde(serialize_with = "whole")]
+    pub products: f64,
     /// Number of forward passes without a gradient, in units of a whole batch.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub forward_passes: u64,
@@ -46,6 +48,20 @@ pub(crate) fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
+/// Writes a count as a whole number if it is one, so that only counts of parts of batches have another text than
+/// before.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+pub(crate) fn whole<S: Serializer>(count: &f64, to: S) -> Result<S::Ok, S::Error> {
+    if count.fract() == 0.0 && (0.0..MOST as f64).contains(count) {
+        to.serialize_u64(*count as u64)
+    } else {
+        to.serialize_f64(*count)
+    }
+}
+
+/// The largest count that a checkpoint may hold.
+const MOST: u64 = 1 << 53;
+
 impl Progress {
     /// Refuses counts above 2⁵³. No run reaches them, and adding to them could overflow.
     pub(super) fn check(&self) -> Result<(), String> {
@@ -54,8 +70,6 @@ impl Progress {
             ("step", self.step),
             ("epoch", self.epoch),
             ("batch", self.batch),
-            ("gradient_evaluations", self.gradient_evaluations),
-            ("products", self.products),
             ("forward_passes", self.forward_passes),
             ("sums.correct", *correct),
             ("sums.images", *images),
@@ -63,9 +77,12 @@ impl Progress {
             ("sums.flipped.correct", flipped.correct),
         ];
         let penalties = self.sums.penalties.iter().map(|(name, (_, steps))| (name.as_str(), *steps));
-        let most = 1 << 53;
-        match counts.into_iter().chain(penalties).find(|(_, count)| *count > most) {
-            Some((name, count)) => Err(format!("expected at most {most} as `{name}`, found {count}")),
+        let shares = [("gradient_evaluations", self.gradient_evaluations), ("products", self.products)];
+        if let Some((name, count)) = shares.iter().find(|(_, count)| !(0.0..=MOST as f64).contains(count)) {
+            return Err(format!("expected 0 to {MOST} as `{name}`, found {count}"));
+        }
+        match counts.into_iter().chain(penalties).find(|(_, count)| *count > MOST) {
+            Some((name, count)) => Err(format!("expected at most {MOST} as `{name}`, found {count}")),
             None => Ok(()),
         }
     }

@@ -18,7 +18,9 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     /// Evaluates, logs, and keeps the checkpoint if it is the best one.
     pub(super) fn finish_epoch(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let started = self.started;
-        let train_seconds = Some(started.seconds_here());
+        // The share of exchanges needs the time of the same steps, and only those of this process are known.
+        let alone = self.team.size() == 1;
+        let train_seconds = Some(if alone { started.seconds() } else { started.seconds_here() });
         let (exchange_seconds, exchange_seconds_least) = self.exchanged_since(started.exchanging)?.unzip();
         let sums = std::mem::take(&mut self.progress.sums);
         self.progress.epoch += 1;

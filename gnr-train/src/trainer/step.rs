@@ -54,10 +54,11 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             let counted = spread.map(|(part, n)| (Counted::with_counter(part, counter.clone()), n));
             self.configured.step(t, &mut self.theta, counted, &solo)
         } else {
-            Accumulated::new(sized).and_then(|accumulated| {
+            // Micro-batches are counted one by one, because a product evaluates each of them again.
+            let counted = sized.map(|(part, n)| (Counted::with_counter(part, counter.clone()), n));
+            Accumulated::new(counted).and_then(|accumulated| {
                 let spread = DataParallel::new(accumulated, whole.clone());
-                let oracle = Counted::with_counter(spread, counter.clone());
-                self.configured.step(t, &mut self.theta, [(oracle, 1)], &solo)
+                self.configured.step(t, &mut self.theta, [(spread, 1)], &solo)
             })
         };
         let correct: Vec<bool> =
@@ -80,10 +81,10 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             ranks::nothing_remembered::<B>(&self.configured.method.regularizer)?;
         }
         let counts = counter.counts();
-        // Every group is evaluated equally often, so that all groups together count as one batch.
-        let pieces = if grouped { batches.len().max(1) as u64 } else { 1 };
-        self.progress.gradient_evaluations += counts.evaluations().div_ceil(pieces);
-        self.progress.products += counts.products.div_ceil(pieces);
+        // Every group or micro-batch is evaluated equally often, so that all of them together count as one batch.
+        let pieces = batches.len().max(1) as u64;
+        self.progress.gradient_evaluations += counts.gradients / pieces as f64;
+        self.progress.products += counts.batch_products / pieces as f64;
         self.progress.forward_passes += counts.forwards.div_ceil(pieces);
         Ok((report, correct))
     }
