@@ -99,10 +99,6 @@ pub(crate) fn reproduce(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some(parts) = arguments.slurm {
-        let out = arguments.out.unwrap_or_else(|| format!("runs/reproduce-{}", arguments.scale).into());
-        return slurm::submit(parts, &out);
-    }
     let request = ReproduceRequest {
         what: arguments.what.unwrap_or_default(),
         scale: arguments.scale,
@@ -117,6 +113,9 @@ pub(crate) fn reproduce(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     if arguments.dry_run {
         request.dry_run(&mut say)?;
+    } else if let Some(parts) = arguments.slurm {
+        request.check()?;
+        return slurm::submit(parts, &request.out);
     } else if !arguments.merge.is_empty() {
         request.merge(&arguments.merge, &mut say)?;
     } else {
