@@ -152,7 +152,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
     /// Plans a comparison.
     ///
     /// # Errors
-    /// No arm, two arms of one name, no seed, an arm that is no valid recipe; choices that lack an arm or set a key
+    /// No arm, two arms of one name or of one recipe, no seed, an arm that is no valid recipe; choices that lack an arm or set a key
     /// which the arm sets, too.
     pub fn plan(request: CompareRequest, load: L) -> Result<Self> {
         let wrong = |problem: String| Err(StudyError::Request(problem));
@@ -180,7 +180,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             ));
         }
         let recipe = load(&[])?;
-        let (mut over, mut dropped) = (Vec::new(), Vec::new());
+        let (mut over, mut dropped, mut recipes) = (Vec::new(), Vec::new(), Vec::<Recipe>::new());
         for (index, arm) in request.arms.iter().enumerate() {
             if request.arms[..index].iter().any(|other| other.name == arm.name) {
                 return wrong(format!("two methods are called `{}`", arm.name));
@@ -189,13 +189,21 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             if let Some(choices) = &request.choices {
                 words.extend(chosen(choices, arm)?);
             }
-            if let Err(error) = load(&words) {
-                let from = request.choices.as_ref();
-                let from = from.map_or_else(String::new, |from| {
-                    format!(", with the settings chosen in {}", from.path().display())
-                });
-                return wrong(format!("method `{}`{from}: {error}", arm.name));
+            let own = match load(&words) {
+                Ok(own) => own,
+                Err(error) => {
+                    let from = request.choices.as_ref();
+                    let from = from.map_or_else(String::new, |from| {
+                        format!(", with the settings chosen in {}", from.path().display())
+                    });
+                    return wrong(format!("method `{}`{from}: {error}", arm.name));
+                }
+            };
+            if let Some(equal) = recipes.iter().position(|other| *other == own) {
+                let (one, other) = (&request.arms[equal].name, &arm.name);
+                return wrong(format!("methods `{one}` and `{other}` are one recipe: leave one of them out"));
             }
+            recipes.push(own);
             over.push(words);
             if !out.is_empty() {
                 let (keys, name) = (out.join(", "), &arm.name);
@@ -221,11 +229,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
     /// # Errors
     /// None beyond those of [`plan`](Self::plan).
     pub fn recipes(&self) -> Result<Vec<(String, Recipe)>> {
-        let one = |(arm, words): (&Arm, &Vec<String>)| {
-            let recipe = (self.load)(words)?;
-            Ok((arm.title(&recipe), recipe))
-        };
-        self.request.arms.iter().zip(&self.over).map(one).collect()
+        let recipes = self.over.iter().map(|words| (self.load)(words)).collect::<Result<Vec<_>, _>>()?;
+        Ok(arm::titles(&self.request.arms, &recipes).into_iter().zip(recipes).collect())
     }
 
     /// The tuning in words, a line for each method. If the choices come from another comparison, each difference to it

@@ -6,7 +6,7 @@ use gnr_train::{EpochMetrics, Recipe, RecipeError};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Compare, Planned,
+    Compare, Planned, arm,
     choices::TunedIn,
     measure::Sharpness,
     tune::{self, Try},
@@ -221,8 +221,9 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         plan: &gnr_train::Plan,
     ) -> Result<Comparison> {
         let mut arms = Vec::new();
-        for (index, (arm, words)) in self.request.arms.iter().zip(over).enumerate() {
-            let recipe = (self.load)(words)?;
+        let recipes = over.iter().map(|words| (self.load)(words)).collect::<Result<Vec<_>, _>>()?;
+        let titles = arm::titles(&self.request.arms, &recipes);
+        for (index, ((arm, words), title)) in self.request.arms.iter().zip(over).zip(titles).enumerate() {
             let mut runs = Vec::new();
             for (run, _) in planned.runs.iter().zip(&planned.arms).filter(|(_, of)| **of == index) {
                 if is_finished(&run.folder) {
@@ -235,7 +236,6 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
                 return Err(StudyError::Request(format!("no seed of `{}` was trained: {reason}", arm.name)));
             }
             runs.sort_by_key(|run| run.seed);
-            let title = arm.title(&recipe);
             arms.push(ArmResult { name: arm.name.clone(), title, assignments: words.clone(), runs });
         }
         let commit = gnr_train::commit().map_or_else(String::new, |commit| format!(", commit {commit}"));
