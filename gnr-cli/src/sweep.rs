@@ -88,10 +88,11 @@ pub(crate) fn sweep(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let name = arguments.recipe.as_deref().unwrap_or("digits");
     let sets = arguments.device.with(&arguments.sets);
     let given = |assignments: &[String]| load(name, &[&sets[..], assignments].concat());
-    let method =
-        arguments.method.as_ref().map_or(Ok(Vec::new()), |arm| given(&[]).map(|own| arm.over(&own)))?;
+    let plain = given(&[])?;
+    let method = arguments.method.as_ref().map_or_else(Vec::new, |arm| arm.over(&plain));
     let recipe = |assignments: &[String]| given(&[&method[..], assignments].concat());
     let own = recipe(&[])?;
+    let unaveraged = plain.train.average.is_some() && own.train.average.is_none();
     let folder = arguments.out.unwrap_or_else(|| PathBuf::from("runs").join(format!("sweep-{}", own.name)));
     let axes = match &arguments.method {
         _ if !arguments.grid.is_empty() => arguments.grid.clone(),
@@ -113,6 +114,12 @@ pub(crate) fn sweep(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let sweep = Sweep::plan(request, recipe)?;
     let mut stdout = std::io::stdout();
     let finished = sweep.runs().iter().filter(|run| Sweep::is_finished(run)).count();
+    if unaveraged && !arguments.quiet {
+        writeln!(
+            stdout,
+            "without train.average of the recipe; a --method with +ema has averaged weights"
+        )?;
+    }
     if arguments.dry_run {
         return dry_run(&sweep, own.train.epochs, finished);
     }

@@ -40,6 +40,9 @@ struct Known {
 /// The mark before a key that an arm removes from the recipe.
 const DROP: char = '!';
 
+/// The section of the recipe by which weights are averaged.
+pub(super) const AVERAGE: &str = "train.average";
+
 /// Known names beside those of the regularisers, with their meanings.
 const OTHERS: [(&str, &str); 4] = [
     ("base", "the recipe's optimiser alone"),
@@ -133,6 +136,10 @@ impl Arm {
             }
             if known.ema {
                 say("train.average.kind=ema");
+            } else if recipe.train.average.is_some()
+                && !self.assignments.iter().any(|word| word.starts_with(AVERAGE))
+            {
+                say(&format!("{DROP}{AVERAGE}"));
             }
         }
         let own = registry::find(optimizers(), recipe.optimizer.name);
@@ -165,8 +172,8 @@ impl Arm {
         for index in (0..words.len()).rev() {
             let Some(key) = words[index].strip_prefix(DROP).map(str::to_owned) else { continue };
             let drops = words.remove(index);
-            // Without its removal, a key that the recipe sets is refused with the new optimiser.
-            if load(&words).is_err() {
+            // Without its removal, a key that the recipe sets is refused with the new optimiser. Averaging would act.
+            if key == AVERAGE || load(&words).is_err() {
                 words.insert(index, drops);
                 dropped.insert(0, key);
             }
@@ -176,10 +183,11 @@ impl Arm {
 
     /// The arm's title in a table, with the optimiser of its recipe.
     pub fn title(&self, recipe: &Recipe) -> String {
-        match &self.known {
-            None => self.name.clone(),
-            Some(Known { ema: true, .. }) => format!("{} + EMA", recipe.method_name()),
-            Some(_) => recipe.method_name(),
+        match (&self.known, recipe.train.average.as_ref().map(|average| average.kind)) {
+            (None, _) => self.name.clone(),
+            (Some(_), None) => recipe.method_name(),
+            (Some(_), Some(AverageKind::Ema)) => format!("{} + EMA", recipe.method_name()),
+            (Some(_), Some(AverageKind::Swa)) => format!("{} + SWA", recipe.method_name()),
         }
     }
 
@@ -368,6 +376,22 @@ mod tests {
         let (words, _) = fitted("lion");
         assert!(words.contains(&"!optimizer.momentum".to_owned()), "{words:?}");
         assert!(!words.contains(&"!optimizer.nesterov".to_owned()), "{words:?}");
+    }
+
+    #[test]
+    fn only_the_method_ema_keeps_the_recipes_averaging() {
+        let average = ["train.average.kind=ema", "train.average.decay=0.9"];
+        let plain = resolved("sam", &average);
+        assert_eq!((plain.train.average.as_ref(), &*arm("sam").title(&plain)), (None, "SGD + SAM"));
+        let averaged = resolved("sam+ema", &average);
+        assert_eq!(averaged.train.average, load(&average.map(str::to_owned)).train.average);
+        assert_eq!(arm("sam+ema").title(&averaged), "SGD + SAM + EMA");
+        let own = resolved("sam train.average.decay=0.8", &average);
+        assert_eq!(arm("sam train.average.decay=0.8").title(&own), "SGD + SAM + EMA");
+        assert!(resolved("mine: method.sam=true", &average).train.average.is_some());
+        let base = average.map(str::to_owned);
+        let over = |words: &[String]| Recipe::parse("test", "test", "", &[&base[..], words].concat());
+        assert_eq!(arm("sam").fitted(&over(&[]).unwrap(), over).1, [AVERAGE]);
     }
 
     #[test]

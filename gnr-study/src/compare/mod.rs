@@ -153,7 +153,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
     ///
     /// # Errors
     /// No arm, two arms of one name or of one recipe, no seed, an arm that is no valid recipe; choices that lack an arm or set a key
-    /// which the arm sets, too.
+    /// which the arm sets, too; a grid of a key that tuning varies for no arm.
     pub fn plan(request: CompareRequest, load: L) -> Result<Self> {
         let wrong = |problem: String| Err(StudyError::Request(problem));
         if request.arms.is_empty() || request.seeds == 0 {
@@ -205,11 +205,22 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             }
             recipes.push(own);
             over.push(words);
-            if !out.is_empty() {
-                let (keys, name) = (out.join(", "), &arm.name);
+            let (average, keys): (Vec<_>, Vec<_>) = out.into_iter().partition(|key| key == arm::AVERAGE);
+            let name = &arm.name;
+            if !keys.is_empty() {
+                let keys = keys.join(", ");
                 dropped
                     .push(format!("{name}: without {keys} of the recipe, which its optimiser does not have"));
             }
+            if !average.is_empty() {
+                dropped.push(format!(
+                    "{name}: without {} of the recipe; a method with +ema has averaged weights",
+                    arm::AVERAGE
+                ));
+            }
+        }
+        if let Some(tuning) = &request.tuning {
+            tuning.check_grids(&recipes)?;
         }
         let mut planned =
             Self { request, load, over, recipe, dropped, tuned_in: None, weights: Weights::default() };

@@ -5,12 +5,17 @@
 //! and weight decay. Tries are points of a grid in a seeded order, none twice; the very first is the recipe itself. The
 //! best of all tries is taken: by the accuracy of their seeds, or, among the few best, by that of further seeds too.
 
+use std::collections::BTreeSet;
+
 use gnr_train::{Recipe, RecipeError};
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
 use super::{arm::Arm, outcome::Tuned};
-use crate::sweep::{Axis, assignments, points};
+use crate::{
+    error::StudyError,
+    sweep::{Axis, assignments, points},
+};
 
 /// The options of tuning.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,6 +96,31 @@ impl Tuning {
             }
         }
         axes
+    }
+
+    /// Checks that every given grid takes the place of a usual one of some method. `recipes` has the resolved recipe of
+    /// each method.
+    ///
+    /// # Errors
+    /// A grid whose key no method varies; two grids of one key.
+    pub(super) fn check_grids(&self, recipes: &[Recipe]) -> Result<(), StudyError> {
+        let axes = recipes.iter().flat_map(|recipe| HALVES.map(|half| self.axes(recipe, half)));
+        let keys: BTreeSet<String> = axes.flatten().map(|axis| axis.key).collect();
+        for (index, Axis { key, .. }) in self.grids.iter().enumerate() {
+            if !keys.contains(key) {
+                let known: Vec<&str> = keys.iter().map(String::as_str).collect();
+                return Err(StudyError::Request(format!(
+                    "--grid {key}: expected a key that tuning varies for one of the methods: {}",
+                    known.join(", ")
+                )));
+            }
+            if self.grids[..index].iter().any(|earlier| earlier.key == *key) {
+                return Err(StudyError::Request(format!(
+                    "--grid {key} is given twice: expected one list of its values"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The tries of one half: the assignments of each over the arm's assignments `over`. For the second half, `tuned`
@@ -257,6 +287,22 @@ mod tests {
         let recipe = load(&arm.over(&load(&[]).unwrap())).unwrap();
         let axes = Tuning { grids, ..tuning(4) }.axes(&recipe, Half::Method);
         assert_eq!(grid_in_words(&axes), "method.gnr.rho: 0.05, 0.1, 0.2; method.gnr.alpha: 1, 2");
+    }
+
+    #[test]
+    fn a_grid_that_no_method_varies_is_refused() {
+        let arm: Arm = "gnr".parse().unwrap();
+        let recipes = [load(&[]).unwrap(), load(&arm.over(&load(&[]).unwrap())).unwrap()];
+        let checked = |grids: &[&str]| {
+            let grids = grids.iter().map(|grid| grid.parse().unwrap()).collect();
+            Tuning { grids, ..tuning(4) }.check_grids(&recipes).map_err(|error| error.to_string())
+        };
+        assert_eq!(checked(&["method.gnr.alpha=1.0,2.0", "optimizer.lr=0.1,0.2"]), Ok(()));
+        let error = checked(&["method.gnr.alhpa=1.0,2.0"]).unwrap_err();
+        let keys = "method.gnr.alpha, method.gnr.rho, optimizer.lr, optimizer.weight_decay";
+        assert!(error.starts_with("--grid method.gnr.alhpa: ") && error.ends_with(keys), "{error}");
+        let error = checked(&["optimizer.lr=0.1,0.2", "optimizer.lr=0.3,0.4"]).unwrap_err();
+        assert!(error.contains("is given twice"), "{error}");
     }
 
     #[test]
