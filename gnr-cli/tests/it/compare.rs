@@ -416,8 +416,22 @@ fn a_method_that_fails_alone_is_in_the_report() {
     // The learning rate is so large that the loss is not finite after some steps.
     let more = ["--methods", "base", "--methods", "wild: optimizer.lr=1e30", "--no-sharpness"];
     let (code, stdout, stderr) = run(&arguments(&recipe, &out, &more));
-    assert_eq!(code, 1, "{stdout}");
-    assert!(stderr.contains("no seed of `wild` was trained") && stderr.contains("diverged"), "{stderr}");
+    assert_eq!(code, 0, "{stderr}");
+    let row = |text: &str| text.lines().find(|line| line.contains("│ wild")).unwrap_or_default().to_owned();
+    assert!(row(&stdout).contains('–') && stdout.contains("Runs that failed"), "{stdout}");
+    assert!(stdout.contains("diverged") && stdout.contains("Of wild no seed was trained"), "{stdout}");
+    // A method of which every try fails is not trained, and the others are.
+    let out = home.path().join("tuned");
+    let (code, stdout, stderr) = run(&arguments(&recipe, &out, &[&more[..], &["--tune", "2"]].concat()));
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("not trained, because every"), "{stdout}");
+    assert_eq!(summaries(&out, "runs", "base-").len(), 2);
+    assert_eq!(summaries(&out, "runs", "wild-").len(), 0);
+    // Without any finished run there is nothing to report.
+    let alone = [&more[2..], &["--set", "train.epochs=1"]].concat();
+    let (code, _, stderr) = run(&arguments(&recipe, &home.path().join("alone"), &alone));
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("no run was trained to its end; wild-0: "), "{stderr}");
 }
 
 #[test]

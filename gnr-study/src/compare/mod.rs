@@ -148,6 +148,15 @@ struct Planned {
     arms: Vec<usize>,
 }
 
+impl Planned {
+    /// The runs without those of the arms for which `lost` holds.
+    fn without(self, lost: impl Fn(usize) -> bool) -> Self {
+        let kept = self.runs.into_iter().zip(self.arms).filter(|(_, arm)| !lost(*arm));
+        let (runs, arms) = kept.unzip();
+        Self { runs, arms }
+    }
+}
+
 impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
     /// Plans a comparison.
     ///
@@ -309,8 +318,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
     /// current step, with checkpoints.
     ///
     /// # Errors
-    /// [`StudyError::Locked`] when another process compares in the folder, an error of the disk, a method of which no
-    /// seed could be trained. A run that fails alone is in the report.
+    /// [`StudyError::Locked`] when another process compares in the folder, an error of the disk, no run that could
+    /// be trained to its end. A run that fails, and a method of which every try or seed fails, is in the report.
     pub fn run(
         &self,
         observer: &mut (dyn CompareObserver + Send),
@@ -333,7 +342,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             let of = |arm| choices.tuning(arm).cloned();
             tuned = self.request.arms.iter().map(of).collect::<Result<_>>()?;
         }
-        let planned = self.planned(&over)?;
+        let lost = |arm: usize| tuned.get(arm).is_some_and(|tuned| tuned.failure.is_some());
+        let planned = self.planned(&over)?.without(lost);
         // A run is measured when it ends. A comparison that takes days then has the sharpness of every finished run.
         let setting = Setting::of(plan.training_images);
         let measuring = Measuring { folder: &self.request.folder, setting, stop };

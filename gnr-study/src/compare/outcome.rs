@@ -61,12 +61,34 @@ pub struct Tuned {
     /// Keys whose chosen value is at the edge of its grid, with the value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub at_edge: Vec<String>,
+    /// Why a try failed, if every try did: then nothing was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 impl Tuned {
     /// The tuning of a method before its first try.
     pub(super) fn new(arm: &str) -> Self {
-        Self { arm: arm.into(), tries: Vec::new(), best: 0, finalists: Vec::new(), at_edge: Vec::new() }
+        Self {
+            arm: arm.into(),
+            tries: Vec::new(),
+            best: 0,
+            finalists: Vec::new(),
+            at_edge: Vec::new(),
+            failure: None,
+        }
+    }
+
+    /// Chooses the best of the tries so far. If all of them failed, the first one stands for the choice, so that later
+    /// tries begin at the recipe; `reason` says why a try of this phase failed, if one did.
+    pub(super) fn judged(&mut self, reason: Option<&str>) {
+        if let Some(best) = tune::best(&self.tries) {
+            (self.best, self.failure) = (best, None);
+        } else {
+            self.best = 0;
+            let reason = reason.unwrap_or("one of its seeds failed");
+            self.failure.get_or_insert_with(|| reason.to_owned());
+        }
     }
 
     /// The assignments of the best try; empty before the first one.
@@ -89,7 +111,7 @@ pub struct ArmResult {
     pub title: String,
     /// The assignments over the recipe, those of tuning included.
     pub assignments: Vec<String>,
-    /// The finished runs, by seed.
+    /// The finished runs, by seed. Empty if every seed failed.
     pub runs: Vec<RunResult>,
 }
 
@@ -212,6 +234,9 @@ impl Comparison {
 
 impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
     /// Reads the finished runs.
+    ///
+    /// # Errors
+    /// A run that cannot be read; no finished run of any method.
     pub(super) fn collect(
         &self,
         planned: &Planned,
@@ -230,13 +255,20 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
                     runs.push(result(run.recipe.train.seed, &run.folder)?);
                 }
             }
-            if runs.is_empty() {
-                let reason = failures.iter().find(|failure| planned.arms[failure.run] == index);
-                let reason = reason.map_or("no run is finished", |failure| &failure.reason);
-                return Err(StudyError::Request(format!("no seed of `{}` was trained: {reason}", arm.name)));
-            }
             runs.sort_by_key(|run| run.seed);
             arms.push(ArmResult { name: arm.name.clone(), title, assignments: words.clone(), runs });
+        }
+        let untuned = tuning.iter().filter_map(|tuned| {
+            let reason = tuned.failure.as_ref()?;
+            Some((tuned.arm.clone(), format!("not trained, because every try failed: {reason}")))
+        });
+        let failures = failures.iter().map(|f| (f.name.clone(), f.reason.clone()));
+        let failures: Vec<(String, String)> = untuned.chain(failures).collect();
+        if arms.iter().all(|arm| arm.runs.is_empty()) {
+            let (name, reason) = failures.first().map_or(("of any method", "none is finished"), |failure| {
+                (failure.0.as_str(), failure.1.as_str())
+            });
+            return Err(StudyError::Request(format!("no run was trained to its end; {name}: {reason}")));
         }
         let commit = gnr_train::commit().map_or_else(String::new, |commit| format!(", commit {commit}"));
         Ok(Comparison {
@@ -249,7 +281,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             arms,
             tuning,
             tuned_in: None,
-            failures: failures.iter().map(|f| (f.name.clone(), f.reason.clone())).collect(),
+            failures,
         })
     }
 }

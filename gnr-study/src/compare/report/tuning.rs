@@ -19,7 +19,11 @@ impl Comparison {
             vec![
                 tuned.arm.clone(),
                 tuned.tries.len().to_string(),
-                settings(index).map_or_else(|| tuned.in_words(), |settings| in_words(settings)),
+                match settings(index) {
+                    Some(settings) => in_words(settings),
+                    None if tuned.failure.is_some() => "–".into(),
+                    None => tuned.in_words(),
+                },
                 best.and_then(|best| best.mean())
                     .map_or_else(|| "–".into(), |mean| format!("{:.1}", 100.0 * mean)),
                 tuned.tries.iter().filter(|one| one.collapsed).count().to_string(),
