@@ -139,7 +139,8 @@ pub(crate) fn sweep(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mine = sweep.mine();
     let (quiet, runs) = (arguments.quiet, &mine[..]);
     let (start, warned) = (Instant::now(), BTreeSet::new());
-    let mut progress = Progress { quiet, runs, start, done: 0, trained: 0, warned };
+    let to_train = runs.iter().filter(|run| !Sweep::is_finished(run)).count();
+    let mut progress = Progress { quiet, runs, start, done: 0, to_train, trained: 0, warned };
     let outcome = sweep.run(&mut progress, &stop)?;
     report(outcome, &folder)
 }
@@ -234,10 +235,22 @@ struct Progress<'a> {
     start: Instant,
     /// Number of runs that have ended, those of earlier calls included.
     done: usize,
+    /// Number of runs that were not finished when this call began.
+    to_train: usize,
     /// Number of runs that ended in this call.
     trained: usize,
     /// The warnings that were printed: most of them repeat in every run.
     warned: BTreeSet<String>,
+}
+
+impl Progress<'_> {
+    /// Estimated seconds until every run has ended. Runs that were finished before take no time. `None` if nothing is
+    /// left, or nothing was trained yet.
+    fn left(&self) -> Option<f64> {
+        let left = self.to_train.saturating_sub(self.trained);
+        let each = self.start.elapsed().as_secs_f64() / self.trained as f64;
+        (left > 0 && self.trained > 0).then_some(each * left as f64)
+    }
 }
 
 impl StudyObserver for Progress<'_> {
@@ -255,7 +268,8 @@ impl StudyObserver for Progress<'_> {
         let told = match how {
             Finished::Before => return,
             Finished::Now(summary) => {
-                let validation = summary.val_accuracy.unwrap_or_default();
+                // Like the table: the averaged weights count where the run averages.
+                let validation = summary.average_val_accuracy.or(summary.val_accuracy).unwrap_or_default();
                 format!("validation {:.2} %", 100.0 * validation)
             }
             Finished::Failed(error) => format!("FAILED: {error} (in {})", folder.display()),
@@ -264,14 +278,36 @@ impl StudyObserver for Progress<'_> {
         if self.quiet && !matches!(how, Finished::Failed(_)) {
             return;
         }
-        // Runs that were finished before took no time now.
-        let each = self.start.elapsed().as_secs_f64() / self.trained as f64;
-        let left = if done < of {
-            format!("; about {} left", clock(each * (of - done) as f64))
-        } else {
-            String::new()
-        };
+        let left = self.left().map_or_else(String::new, |left| format!("; about {} left", clock(left)));
         // A closed pipe is no reason to stop training.
         let _ = writeln!(std::io::stdout(), "[{done:>3}/{of}] {name}: {told}{left}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn runs_that_were_finished_before_take_no_time() {
+        let run = |name: &str| Run {
+            name: name.into(),
+            folder: PathBuf::from(name),
+            recipe: gnr_train::Recipe::default(),
+            cost: 1.0,
+        };
+        let runs = ["a", "b", "c", "d"].map(run);
+        let start = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
+        // Two of the four were finished before and are passed later in the order.
+        let mut progress =
+            Progress { quiet: true, runs: &runs, start, done: 1, to_train: 2, trained: 1, warned: BTreeSet::new() };
+        let left = progress.left().unwrap();
+        assert!((10.0..11.0).contains(&left), "{left}");
+        progress.on_run(3, Finished::Before);
+        assert_eq!((progress.done, progress.trained), (2, 1));
+        progress.trained = 2;
+        assert_eq!(progress.left(), None);
     }
 }

@@ -193,7 +193,7 @@ fn dry_run<L: Fn(&[String]) -> Result<Recipe, RecipeError>>(
     }
     let runs = comparison.runs()?;
     for run in &runs {
-        let state = if run.folder.join("summary.json").is_file() { "finished" } else { "to train" };
+        let state = if Compare::<L>::is_finished(run) { "finished" } else { "to train" };
         writeln!(stdout, "{state}  {}  {}", run.name, run.folder.display())?;
     }
     let gradients: f64 = runs.iter().map(|run| run.cost * plan.steps_per_epoch as f64).sum();

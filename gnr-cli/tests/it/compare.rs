@@ -10,22 +10,22 @@ use serde_json::Value;
 use crate::support::{TINY, gnr, run, tree, write};
 
 /// The tiny recipe with a third of its labels wrong.
-fn recipe(home: &Path) -> PathBuf {
+pub(crate) fn recipe(home: &Path) -> PathBuf {
     let noise = "label_noise = { rate = 0.3 }\n[model]";
     write(home, "r.toml", TINY.replace("[model]", noise))
 }
 
-fn arguments<'a>(recipe: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn arguments<'a>(recipe: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     let fixed = ["compare", recipe.to_str().unwrap(), "--out", out.to_str().unwrap(), "--jobs", "2"];
     [&fixed[..], more].concat()
 }
 
-fn json(out: &Path) -> Value {
+pub(crate) fn json(out: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(out.join("compare.json")).unwrap()).unwrap()
 }
 
 /// The run folders of a comparison whose names begin with `prefix`, with their summaries.
-fn summaries(out: &Path, below: &str, prefix: &str) -> Vec<Value> {
+pub(crate) fn summaries(out: &Path, below: &str, prefix: &str) -> Vec<Value> {
     let mut found: Vec<(String, Value)> = fs::read_dir(out.join(below))
         .unwrap()
         .map(|entry| entry.unwrap())
@@ -410,31 +410,6 @@ fn parts_together_are_the_whole() {
 }
 
 #[test]
-fn a_method_that_fails_alone_is_in_the_report() {
-    let home = tempfile::tempdir().unwrap();
-    let (recipe, out) = (recipe(home.path()), home.path().join("out"));
-    // The learning rate is so large that the loss is not finite after some steps.
-    let more = ["--methods", "base", "--methods", "wild: optimizer.lr=1e30", "--no-sharpness"];
-    let (code, stdout, stderr) = run(&arguments(&recipe, &out, &more));
-    assert_eq!(code, 0, "{stderr}");
-    let row = |text: &str| text.lines().find(|line| line.contains("│ wild")).unwrap_or_default().to_owned();
-    assert!(row(&stdout).contains('–') && stdout.contains("Runs that failed"), "{stdout}");
-    assert!(stdout.contains("diverged") && stdout.contains("Of wild no seed was trained"), "{stdout}");
-    // A method of which every try fails is not trained, and the others are.
-    let out = home.path().join("tuned");
-    let (code, stdout, stderr) = run(&arguments(&recipe, &out, &[&more[..], &["--tune", "2"]].concat()));
-    assert_eq!(code, 0, "{stdout}{stderr}");
-    assert!(stdout.contains("not trained, because every"), "{stdout}");
-    assert_eq!(summaries(&out, "runs", "base-").len(), 2);
-    assert_eq!(summaries(&out, "runs", "wild-").len(), 0);
-    // Without any finished run there is nothing to report.
-    let alone = [&more[2..], &["--set", "train.epochs=1"]].concat();
-    let (code, _, stderr) = run(&arguments(&recipe, &home.path().join("alone"), &alone));
-    assert_eq!(code, 1, "{stderr}");
-    assert!(stderr.contains("no run was trained to its end; wild-0: "), "{stderr}");
-}
-
-#[test]
 fn wrong_requests_say_what_is_expected() {
     let home = tempfile::tempdir().unwrap();
     let (recipe, out) = (recipe(home.path()), home.path().join("out"));
@@ -475,26 +450,4 @@ fn warnings_of_every_method_are_said_once() {
     assert!(warnings[0].starts_with("warning: schedule.warmup_epochs = 2 "), "{stdout}");
     let methods = "warning: SGD + GNR (exact), SGD + SAM + GNR (exact): method.gnr.alpha = 0";
     assert!(warnings[1].starts_with(methods), "{stdout}");
-}
-
-/// A try that fails in one part is known to the others: none waits for it for ever.
-#[test]
-fn parts_tell_each_other_what_failed() {
-    let home = tempfile::tempdir().unwrap();
-    let (recipe, out) = (recipe(home.path()), home.path().join("out"));
-    let grids = ["--grid", "optimizer.lr=1e30", "--grid", "optimizer.weight_decay=0.0,0.001"];
-    let more =
-        [&["--methods", "base,sam", "--tune", "2", "--seeds", "1", "--no-sharpness"], &grids[..]].concat();
-    let part = |shard| run(&arguments(&recipe, &out, &[&more[..], &["--shard", shard]].concat()));
-    let mut ends = Vec::new();
-    for shard in ["1/2", "2/2", "1/2", "2/2", "1/2"] {
-        let (code, stdout, stderr) = part(shard);
-        assert_eq!(code, 0, "{stdout}{stderr}");
-        ends.push(stdout);
-    }
-    assert!(out.join("compare.json").exists(), "{ends:?}");
-    let failed: Vec<_> = fs::read_dir(out.join("failed")).unwrap().collect();
-    assert!(
-        !failed.is_empty() && json(&out)["tuning"][0]["tries"][1]["val_accuracies"] == serde_json::json!([])
-    );
 }
