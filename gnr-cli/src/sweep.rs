@@ -19,6 +19,7 @@ use gnr_train::Start;
 
 use crate::{
     args::positive,
+    compare::no_seed,
     device::OnDevice,
     progress::clock,
     signal::{INTERRUPTED, Stop},
@@ -87,6 +88,7 @@ pub(crate) struct Arguments {
 pub(crate) fn sweep(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let name = arguments.recipe.as_deref().unwrap_or("digits");
     let sets = arguments.device.with(&arguments.sets);
+    no_seed(&arguments.sets)?;
     let given = |assignments: &[String]| load(name, &[&sets[..], assignments].concat());
     let plain = given(&[])?;
     let method = arguments.method.as_ref().map_or_else(Vec::new, |arm| arm.over(&plain));
@@ -121,7 +123,7 @@ pub(crate) fn sweep(arguments: Arguments) -> anyhow::Result<ExitCode> {
         )?;
     }
     if arguments.dry_run {
-        return dry_run(&sweep, own.train.epochs, finished);
+        return dry_run(&sweep, own.train.epochs);
     }
     if let Some(parts) = arguments.slurm {
         sweep.check()?;
@@ -146,17 +148,27 @@ pub(crate) fn sweep(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 /// Lists the runs and what is finished, after a check of data and model.
-fn dry_run(sweep: &Sweep, epochs: u64, finished: usize) -> anyhow::Result<ExitCode> {
+fn dry_run(sweep: &Sweep, epochs: u64) -> anyhow::Result<ExitCode> {
     let mut stdout = std::io::stdout();
     let images = sweep.check()?;
-    for run in sweep.runs() {
+    let range = match (images.iter().min(), images.iter().max()) {
+        (Some(least), Some(most)) if least < most => format!("{least} to {most}"),
+        (least, _) => least.map_or_else(|| "no".into(), usize::to_string),
+    };
+    // Without --shard the part is all of it.
+    let mine = sweep.mine();
+    for run in &mine {
         let state = if Sweep::is_finished(run) { "finished" } else { "to train" };
         writeln!(stdout, "{state}  {}  {}", run.name, run.folder.display())?;
     }
+    let runs = match mine.len() {
+        all if all == sweep.len() => format!("{all} runs"),
+        part => format!("{part} of {} runs", sweep.len()),
+    };
+    let finished = mine.iter().filter(|run| Sweep::is_finished(run)).count();
     writeln!(
         stdout,
-        "{} runs of {epochs} epochs, {finished} finished; {images} validation images; nothing was trained",
-        sweep.len()
+        "{runs} of {epochs} epochs, {finished} finished; {range} validation images; nothing was trained"
     )?;
     Ok(ExitCode::SUCCESS)
 }

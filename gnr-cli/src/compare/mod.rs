@@ -43,6 +43,7 @@ pub(crate) fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     let name = arguments.recipe.as_deref().unwrap_or(DEMONSTRATION);
     let sets = arguments.device.with(&arguments.sets);
+    no_seed(&arguments.sets)?;
     let recipe = |assignments: &[String]| load(name, &[&sets[..], assignments].concat());
     let own = recipe(&[])?;
     let arms: Vec<Arm> = match (arguments.methods.is_empty(), name) {
@@ -93,6 +94,16 @@ pub(crate) fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let outcome = comparison.run(&mut table, &stop);
     table.clear();
     report(&outcome?, &folder, arguments.quiet)
+}
+
+/// Refuses an assignment of the seed, which a study replaces in each of its runs.
+pub(crate) fn no_seed(sets: &[String]) -> anyhow::Result<()> {
+    match sets.iter().find(|set| set.split('=').next().is_some_and(|key| key.trim() == "train.seed")) {
+        Some(set) => bail!(
+            "--set {set}: every method or combination is trained with the seeds 0, 1, …; expected their number (--seeds)"
+        ),
+        None => Ok(()),
+    }
 }
 
 /// Reads the choices of another comparison. Fails if `--set` sets a key that the choices set for a method.

@@ -48,6 +48,7 @@ use crate::{
     results::is_finished,
     runner::{Failure, Follow, Run, StudyObserver, Trained, Workers, train_all_then},
     shard::Shard,
+    sweep::SEED,
 };
 use measure::{Measuring, Solution, measure_all};
 use tune::HALVES;
@@ -193,6 +194,12 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         for (index, arm) in request.arms.iter().enumerate() {
             if request.arms[..index].iter().any(|other| other.name == arm.name) {
                 return wrong(format!("two methods are called `{}`", arm.name));
+            }
+            if let Some(own) = arm.assignments.iter().find(|word| word.split('=').next() == Some(SEED)) {
+                return wrong(format!(
+                    "method `{}` sets {own}, and every method is trained with the seeds 0, 1, …: leave it out",
+                    arm.name
+                ));
             }
             let (mut words, out) = arm.fitted(&recipe, &load);
             if let Some(choices) = &request.choices {
