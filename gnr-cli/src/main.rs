@@ -16,6 +16,7 @@ mod generate;
 mod geometry;
 mod listing;
 mod methods;
+mod output;
 mod progress;
 mod report;
 mod reproduce;

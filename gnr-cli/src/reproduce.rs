@@ -15,6 +15,7 @@ use gnr_study::{
 use crate::{
     args::positive,
     compare::command_line,
+    output::tell,
     signal::{INTERRUPTED, Stop},
     slurm,
 };
@@ -123,7 +124,7 @@ pub(crate) fn reproduce(arguments: Arguments) -> anyhow::Result<ExitCode> {
             "stopping: the runs end after their current step, with a checkpoint (again to stop at once)";
         let stop = arguments.stop.flag(notice)?;
         if request.run(&mut say, &stop)? == Reproduced::Interrupted {
-            eprintln!("interrupted; the same command continues where the runs stopped");
+            tell("interrupted; the same command continues where the runs stopped");
             return Ok(ExitCode::from(INTERRUPTED));
         }
     }

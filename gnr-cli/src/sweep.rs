@@ -21,6 +21,7 @@ use crate::{
     args::positive,
     compare::no_seed,
     device::OnDevice,
+    output::{patient, tell},
     progress::clock,
     signal::{INTERRUPTED, Stop},
     slurm,
@@ -114,7 +115,7 @@ pub(crate) fn sweep(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let jobs = request.workers.jobs;
     let grid: Vec<String> = request.axes.iter().map(Axis::to_string).collect();
     let sweep = Sweep::plan(request, recipe)?;
-    let mut stdout = std::io::stdout();
+    let mut stdout = patient();
     let finished = sweep.runs().iter().filter(|run| Sweep::is_finished(run)).count();
     if unaveraged && !arguments.quiet {
         writeln!(
@@ -149,7 +150,7 @@ pub(crate) fn sweep(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 /// Lists the runs and what is finished, after a check of data and model.
 fn dry_run(sweep: &Sweep, epochs: u64) -> anyhow::Result<ExitCode> {
-    let mut stdout = std::io::stdout();
+    let mut stdout = patient();
     let images = sweep.check()?;
     let range = match (images.iter().min(), images.iter().max()) {
         (Some(least), Some(most)) if least < most => format!("{least} to {most}"),
@@ -175,10 +176,10 @@ fn dry_run(sweep: &Sweep, epochs: u64) -> anyhow::Result<ExitCode> {
 
 /// Says how the sweep ended, and where its files are.
 fn report(outcome: SweepOutcome, folder: &Path) -> anyhow::Result<ExitCode> {
-    let mut stdout = std::io::stdout();
+    let mut stdout = patient();
     match outcome {
         SweepOutcome::Interrupted => {
-            eprintln!("interrupted; every run that had begun left a checkpoint: the same command continues");
+            tell("interrupted; every run that had begun left a checkpoint: the same command continues");
             Ok(ExitCode::from(INTERRUPTED))
         }
         SweepOutcome::Waiting { done, of, missing } => {

@@ -16,7 +16,7 @@ use gnr_study::{
 use gnr_train::{EpochMetrics, Start, StepEvent, TrainError};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::progress::clock;
+use crate::{output::tell, progress::clock};
 
 /// The live table: on a terminal a line for each method, elsewhere a line for each run that ends.
 pub(super) struct Table {
@@ -106,7 +106,7 @@ impl Table {
         if self.bars.is_hidden() {
             self.say(text);
         } else {
-            self.bars.suspend(|| eprintln!("{text}"));
+            self.bars.suspend(|| tell(text));
         }
     }
 

@@ -72,7 +72,7 @@ fn compares_measures_and_writes_one_page() {
     assert!(!page.contains("<script") && !page.contains("src="), "self-contained");
     assert!(page.contains("<svg") && page.contains("R_GNR"), "{page}");
     for text in [&page, &fs::read_to_string(out.join("compare.md")).unwrap(), &stdout] {
-        assert!(text.contains("SGD + SAM − SGD"), "{text}");
+        assert!(text.contains("(SGD + SAM) − SGD"), "{text}");
     }
     assert!(page.contains("of 100 labels flipped"), "the noise is told: {page}");
 

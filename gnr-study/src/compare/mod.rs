@@ -291,12 +291,37 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         Ok(lines)
     }
 
-    /// The runs that are compared (before tuning), in the order in which they are trained.
+    /// The runs that are compared (before tuning), in the order in which they are trained, with the index of each one's
+    /// method.
     ///
     /// # Errors
     /// None beyond those of [`plan`](Self::plan).
-    pub fn runs(&self) -> Result<Vec<Run>> {
-        Ok(self.planned(&self.over)?.runs)
+    pub fn runs(&self) -> Result<Vec<(Run, usize)>> {
+        let Planned { runs, arms } = self.planned(&self.over)?;
+        Ok(runs.into_iter().zip(arms).collect())
+    }
+
+    /// Those of the runs that this part trains: all of them without a shard.
+    ///
+    /// # Errors
+    /// None beyond those of [`plan`](Self::plan).
+    pub fn mine(&self) -> Result<Vec<(Run, usize)>> {
+        let planned = self.planned(&self.over)?;
+        Ok(self.part(&planned))
+    }
+
+    /// The runs of a phase that this part trains, with the index of each one's method.
+    fn part(&self, planned: &Planned) -> Vec<(Run, usize)> {
+        let mine = self.request.shard.map_or_else(|| planned.runs.clone(), |shard| shard.of(&planned.runs));
+        let arm_of = |run: &Run| {
+            let index = planned.runs.iter().position(|other| other.folder == run.folder);
+            index.map_or(0, |index| planned.arms[index])
+        };
+        let with_arm = |run: Run| {
+            let arm = arm_of(&run);
+            (run, arm)
+        };
+        mine.into_iter().map(with_arm).collect()
     }
 
     /// Whether a run is finished.
@@ -311,14 +336,20 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
     /// # Errors
     /// The errors of [`check`](gnr_train::check).
     pub fn check(&self) -> Result<gnr_train::Plan> {
-        let (mut first, mut told) = (None, Vec::new());
-        for (title, recipe) in self.recipes()? {
-            let plan = gnr_train::check(recipe)?;
-            told.push((title, plan.data.clone()));
-            first.get_or_insert(plan);
-        }
-        let plan = first.ok_or_else(|| StudyError::Request("a comparison needs a method".into()))?;
-        Ok(gnr_train::Plan { data: lines::merged(&told), ..plan })
+        let mut plans = self.plans()?;
+        let told: Vec<(String, Vec<String>)> =
+            plans.iter().map(|(title, plan)| (title.clone(), plan.data.clone())).collect();
+        // There is a method: `plan` refuses a comparison without any.
+        let (_, first) = plans.remove(0);
+        Ok(gnr_train::Plan { data: lines::merged(&told), ..first })
+    }
+
+    /// Opens images and models of every method. Returns the plan of each with its title.
+    ///
+    /// # Errors
+    /// The errors of [`check`](gnr_train::check).
+    pub fn plans(&self) -> Result<Vec<(String, gnr_train::Plan)>> {
+        self.recipes()?.into_iter().map(|(title, recipe)| Ok((title, gnr_train::check(recipe)?))).collect()
     }
 
     /// Trains the runs that are not finished, measures, and writes the report. Setting `stop` ends the runs after their
@@ -383,15 +414,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         observer: &mut (dyn CompareObserver + Send),
         stop: &AtomicBool,
     ) -> Result<Result<Vec<Failure>, CompareOutcome>> {
-        let mine: Vec<Run> = match self.request.shard {
-            Some(shard) => shard.of(&planned.runs),
-            None => planned.runs.clone(),
-        };
-        let arm_of = |run: &Run| {
-            let index = planned.runs.iter().position(|other| other.folder == run.folder);
-            index.map_or(0, |index| planned.arms[index])
-        };
-        observer.on_phase(phase, &mine, &mine.iter().map(arm_of).collect::<Vec<_>>());
+        let (mine, arms): (Vec<Run>, Vec<usize>) = self.part(planned).into_iter().unzip();
+        observer.on_phase(phase, &mine, &arms);
         failed::forget(&self.request.folder, &mine)?;
         match train_all_then(&mine, self.request.workers, observer, stop, then)? {
             Trained::Interrupted => return Ok(Err(CompareOutcome::Interrupted)),

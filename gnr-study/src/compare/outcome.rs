@@ -326,9 +326,17 @@ impl Comparison {
         Ok(bare(recipe) == bare(&theirs))
     }
 
-    /// The accuracy of the first method, in words.
+    /// The accuracy of the first method, in words, if it is the recipe's optimiser alone: not tuned, without
+    /// regularisers and without settings of its own.
     pub fn baseline(&self) -> Option<String> {
         let base = self.arms.first()?;
+        let parse = |words: &[String]| Recipe::parse("compare.json", "run", &self.recipe, words).ok();
+        let (theirs, own) = (parse(&[])?, parse(&base.assignments)?);
+        let alone = own.method.regularizers.is_empty();
+        let plain = Recipe { method: theirs.method.clone(), ..own } == theirs;
+        if !alone || !plain || !self.tuning.is_empty() {
+            return None;
+        }
         Some(format!(
             "{} alone reaches {:.1} % here ({} seeds, `{}`)",
             base.title,
@@ -336,5 +344,37 @@ impl Comparison {
             base.runs.len(),
             self.command.trim_end()
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A comparison whose first method has these assignments over a recipe with GNR.
+    fn comparison(assignments: &[&str], tuned: bool) -> Comparison {
+        let run = json!({
+            "seed": 0, "test_accuracy": 0.5, "best_test_accuracy": 0.5, "seconds": 1.0, "gradients_per_step": 1.0,
+            "products_per_step": 0.0, "curve": [],
+        });
+        let tries = json!([{ "arm": "base", "tries": [], "best": 0 }]);
+        let whole = json!({
+            "name": "r", "command": "gnr compare", "program": "gnr", "recipe": "method.gnr = true", "data": [],
+            "parameters": 1, "tuning": if tuned { tries } else { json!([]) },
+            "arms": [{ "name": "base", "title": "SGD", "assignments": assignments, "runs": [run] }],
+        });
+        serde_json::from_value(whole).unwrap()
+    }
+
+    #[test]
+    fn the_baseline_is_the_optimiser_alone() {
+        let words = comparison(&["method.gnr=false"], false).baseline().unwrap();
+        assert!(words.starts_with("SGD alone reaches 50.0 % here"), "{words}");
+        for other in [&[][..], &["method.gnr=false", "optimizer.lr=0.7"], &["method.gnr=false", "method.sam=true"]] {
+            assert_eq!(comparison(other, false).baseline(), None, "{other:?}");
+        }
+        assert_eq!(comparison(&["method.gnr=false"], true).baseline(), None);
     }
 }

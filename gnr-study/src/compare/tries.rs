@@ -63,7 +63,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             let recipe = (self.load)(over)?;
             let mut axes: Vec<_> = HALVES.iter().flat_map(|&half| tuning.axes(&recipe, half)).collect();
             axes.dedup();
-            tuned.at_edge = tune::at_edge(&axes, &tuned.chosen());
+            let chosen = (self.load)(&[over.as_slice(), &tuned.chosen()].concat())?;
+            tuned.at_edge = tune::at_edge(&axes, &chosen);
             tuned.at_edge.dedup();
         }
         Ok(Ok(tuned))

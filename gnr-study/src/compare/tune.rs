@@ -14,6 +14,7 @@ use toml::Value;
 use super::{arm::Arm, outcome::Tuned};
 use crate::{
     error::StudyError,
+    recipe_keys,
     sweep::{Axis, assignments, points},
 };
 
@@ -183,13 +184,13 @@ pub(super) fn foremost(tries: &[Try], count: usize) -> Vec<usize> {
     means.into_iter().map(|(index, _)| index).take(count).collect()
 }
 
-/// The keys whose chosen value is the smallest or largest of its axis.
-pub(super) fn at_edge(axes: &[Axis], chosen: &[String]) -> Vec<String> {
+/// The keys whose value in the chosen recipe lies at an end of its axis, or beyond. The values of keys that the choice
+/// left as they were are the recipe's own.
+pub(super) fn at_edge(axes: &[Axis], chosen: &Recipe) -> Vec<String> {
+    let values = recipe_keys::values(chosen).unwrap_or_default();
     let mut keys = Vec::new();
     for axis in axes {
-        // The last assignment of a key is the one that counts.
-        let value = chosen.iter().rev().find_map(|word| word.strip_prefix(&axis.key)?.strip_prefix('='));
-        let Some(value) = value.and_then(|value| value.parse::<f64>().ok()) else { continue };
+        let Some(value) = values.get(&axis.key).and_then(|value| value.parse::<f64>().ok()) else { continue };
         if axis.edge(value).is_some() {
             keys.push(readable(&format!("{}={value:?}", axis.key)));
         }
@@ -320,9 +321,14 @@ mod tests {
         let axes =
             ["optimizer.lr=0.1,0.2,0.4", "optimizer.weight_decay=0.0,0.1,0.2", "method.gnr.alpha=1.0,2.0"];
         let axes: Vec<Axis> = axes.iter().map(|axis| axis.parse().unwrap()).collect();
-        let edge = |words: &[&str]| at_edge(&axes, &words.iter().map(|&w| w.to_owned()).collect::<Vec<_>>());
+        let edge = |words: &[&str]| {
+            at_edge(&axes, &load(&words.iter().map(|&w| w.to_owned()).collect::<Vec<_>>()).unwrap())
+        };
         assert_eq!(edge(&["optimizer.lr=0.1", "optimizer.lr=0.4", "optimizer.weight_decay=0.0"]), ["lr=0.4"]);
         assert_eq!(edge(&["optimizer.lr=0.2", "method.gnr.alpha=2.0"]), Vec::<String>::new());
+        // The recipe's own values count, too: its learning rate is 0.1.
+        assert_eq!(edge(&[]), ["lr=0.1"]);
+        assert_eq!(edge(&["optimizer.lr=0.8", "optimizer.weight_decay=0.3"]), ["lr=0.8", "weight_decay=0.3"]);
     }
 
     #[test]

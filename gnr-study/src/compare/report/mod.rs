@@ -15,7 +15,7 @@ use super::{
 use crate::{
     error::{Result, io},
     report::{Block, Document},
-    statistics::{Summary, Verdict},
+    statistics::Summary,
 };
 
 /// Writes `compare.json`, `compare.md`, `compare.html` and the curves.
@@ -157,7 +157,7 @@ impl Comparison {
         }
         let rows = differences.iter().map(|difference| {
             vec![
-                format!("{} − {}", self.arms[difference.arm].title, self.arms[difference.base].title),
+                format!("{} − {}", operand(&self.arms[difference.arm]), operand(&self.arms[difference.base])),
                 format!("{:+.1}", difference.points.mean),
                 interval(&difference.points),
                 difference.points.n.to_string(),
@@ -281,6 +281,11 @@ fn work(arm: &ArmResult) -> Option<[f64; 3]> {
     Some([mean(|run| run.gradients_per_step)?, mean(|run| run.products_per_step)?, mean(|run| run.seconds)?])
 }
 
+/// The title of a method as an operand of a difference: in brackets if it is itself a sum.
+fn operand(arm: &ArmResult) -> String {
+    if arm.title.contains(" + ") { format!("({})", arm.title) } else { arm.title.clone() }
+}
+
 fn interval(points: &Summary) -> String {
     points.interval().map_or_else(|| "–".into(), |[low, high]| format!("[{low:+.1}, {high:+.1}]"))
 }
@@ -346,6 +351,10 @@ mod tests {
         assert!((between[0].points.mean - 4.0).abs() < 1e-9);
         let rows = format!("{:?}", found.between_blocks());
         assert!(rows.contains(r#""gnr − sam", "+4.0", "[-21.4, +29.4]", "2""#), "{rows}");
+        let mut sums = two;
+        sums.arms[1].title = "SGD + SAM".into();
+        let rows = format!("{:?}", sums.difference_blocks());
+        assert!(rows.contains(r#""(SGD + SAM) − base""#), "{rows}");
     }
 
     #[test]
@@ -422,6 +431,15 @@ mod tests {
         found.tuning[1].tries[2].collapsed = true;
         let rows = format!("{:?}", found.tuning_blocks());
         assert!(rows.contains(r#""gnr", "3", "the recipe as it is", "50.0", "1", "0""#), "{rows}");
+    }
+
+    #[test]
+    fn the_images_that_are_trained_on_are_told() {
+        let mut found = tuned([2, 2]);
+        let words = |found: &Comparison| format!("{:?}", found.tuning_blocks());
+        assert!(words(&found).contains("which trains on all training images."));
+        found.recipe = "[data]\nvalidation = 0.1\n".into();
+        assert!(words(&found).contains("which trains on the images that the recipe does not hold out"));
     }
 
     #[test]
