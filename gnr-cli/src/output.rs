@@ -25,7 +25,9 @@ impl<W: Write> Write for Patient<W> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.0.flush().or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
+        self.0
+            .flush()
+            .or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
     }
 }
 

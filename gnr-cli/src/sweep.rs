@@ -118,10 +118,7 @@ pub(crate) fn sweep(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut stdout = patient();
     let finished = sweep.runs().iter().filter(|run| Sweep::is_finished(run)).count();
     if unaveraged && !arguments.quiet {
-        writeln!(
-            stdout,
-            "without train.average of the recipe; a --method with +ema has averaged weights"
-        )?;
+        writeln!(stdout, "without train.average of the recipe; a --method with +ema has averaged weights")?;
     }
     if arguments.dry_run {
         return dry_run(&sweep, own.train.epochs);
@@ -314,8 +311,15 @@ mod tests {
         let runs = ["a", "b", "c", "d"].map(run);
         let start = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
         // Two of the four were finished before and are passed later in the order.
-        let mut progress =
-            Progress { quiet: true, runs: &runs, start, done: 1, to_train: 2, trained: 1, warned: BTreeSet::new() };
+        let mut progress = Progress {
+            quiet: true,
+            runs: &runs,
+            start,
+            done: 1,
+            to_train: 2,
+            trained: 1,
+            warned: BTreeSet::new(),
+        };
         let left = progress.left().unwrap();
         assert!((10.0..11.0).contains(&left), "{left}");
         progress.on_run(3, Finished::Before);

@@ -139,8 +139,7 @@ fn announce<L: Fn(&[String]) -> Result<Recipe, RecipeError>>(
 ) -> anyhow::Result<()> {
     let mut stdout = patient();
     let plan = comparison.check()?;
-    let epochs: BTreeSet<u64> =
-        comparison.recipes()?.iter().map(|(_, recipe)| recipe.train.epochs).collect();
+    let epochs: BTreeSet<u64> = comparison.recipes()?.iter().map(|(_, recipe)| recipe.train.epochs).collect();
     let epochs = match (epochs.first(), epochs.last()) {
         (Some(least), Some(most)) if least < most => format!("{least} to {most} epochs"),
         (_, most) => several(most.copied().unwrap_or_default(), "epoch"),

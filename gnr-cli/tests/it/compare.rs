@@ -417,6 +417,13 @@ fn wrong_requests_say_what_is_expected() {
         (&["--methods", "smo"][..], "no method is called `smo`"),
         (&["--methods", "sam,sam"], "two methods are called `sam`"),
         (&["--methods", "mine: method.gnr.rhoo=1"], "unknown key `rhoo`"),
+        (&["--methods", "base,sgd"], "methods `base` and `sgd` are one recipe"),
+        (&["--methods", "mine: train.seed=3"], "method `mine` sets train.seed=3"),
+        (&["--set", "train.seed=3"], "--set train.seed=3: every method"),
+        (
+            &["--tune", "2", "--grid", "optimizer.rl=0.1,0.2"],
+            "--grid optimizer.rl: expected a key that tuning varies",
+        ),
         (&["--tune", "1"], "1 is not in 2..="),
         (&["--shard", "3/2"], "1 ≤ i ≤ n"),
     ] {
@@ -434,6 +441,16 @@ fn nothing_is_trained_by_a_dry_run() {
     assert_eq!(code, 0);
     assert!(stdout.contains("8 runs beside tuning") && stdout.contains("tuning sam: 4 tries"), "{stdout}");
     assert!(!out.exists());
+    // A part lists its own runs, and the gradients are those of each method's own steps: 2 epochs of 6 and of 12.
+    let (_, stdout, _) = run(&arguments(&recipe, &out, &["--dry-run", "--shard", "1/2"]));
+    assert!(stdout.contains("4 of 8 runs") && stdout.matches("to train").count() == 4, "{stdout}");
+    let half = ["--methods", "base", "--methods", "half: method.gnr=false train.batch_size=8"];
+    let (_, stdout, _) =
+        run(&arguments(&recipe, &out, &[&half[..], &["--dry-run", "--seeds", "1"]].concat()));
+    assert!(stdout.contains("2 runs beside tuning, about 36 gradients in all"), "{stdout}");
+    let averaged = ["--dry-run", "--methods", "base,ema", "--set", "train.average.kind=ema"];
+    let (_, stdout, _) = run(&arguments(&recipe, &out, &averaged));
+    assert!(stdout.contains("base: without train.average of the recipe"), "{stdout}");
     let list = gnr(&["compare", "--list-methods"]).output().unwrap();
     assert!(String::from_utf8(list.stdout).unwrap().contains("gnr-gn"));
 }

@@ -12,9 +12,10 @@ fn a_method_that_fails_alone_is_in_the_report() {
     let home = tempfile::tempdir().unwrap();
     let (recipe, out) = (recipe(home.path()), home.path().join("out"));
     // The learning rate is so large that the loss is not finite after some steps.
-    let more = ["--methods", "base", "--methods", "wild: optimizer.lr=1e30", "--no-sharpness"];
+    let more = ["--methods", "base", "--methods", "wild: optimizer.lr=1e30 train.epochs=3", "--no-sharpness"];
     let (code, stdout, stderr) = run(&arguments(&recipe, &out, &more));
     assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("2 to 3 epochs each"), "{stdout}");
     let row = |text: &str| text.lines().find(|line| line.contains("│ wild")).unwrap_or_default().to_owned();
     assert!(row(&stdout).contains('–') && stdout.contains("Runs that failed"), "{stdout}");
     assert!(stdout.contains("diverged") && stdout.contains("Of wild no seed was trained"), "{stdout}");

@@ -343,7 +343,7 @@ mod tests {
         // A word is the recipe's own optimiser only if the recipe has it.
         let adam = resolved("adam", &[]);
         assert_eq!((adam.optimizer.name, arm("adam").title(&adam)), ("adam", "Adam".into()));
-        assert_eq!(arm("sgd").over(&load(&[])), Vec::<String>::new());
+        assert_eq!(arm("sgd").over(&load(&[])), arm("base").over(&load(&[])));
         let own = ["optimizer.name=adamw", "optimizer.lr=0.002"];
         assert_eq!(resolved("adamw", &own).optimizer, resolved("base", &own).optimizer);
         assert_eq!(resolved("sgd", &own).optimizer.name, "sgd");

@@ -118,7 +118,11 @@ impl Solution {
             // Without a checksum, a measurement that is older than the weights is not of them.
             None => {
                 let measured = fs::metadata(self.file()).and_then(|file| file.modified());
-                weights.modified().ok().zip(measured.ok()).is_none_or(|(weights, measured)| weights <= measured)
+                weights
+                    .modified()
+                    .ok()
+                    .zip(measured.ok())
+                    .is_none_or(|(weights, measured)| weights <= measured)
             }
         }
     }
@@ -186,7 +190,8 @@ impl Solution {
             r_gnr: best("r_gnr"),
         };
         let recorded = Recorded { found, weights };
-        let text = serde_json::to_string_pretty(&recorded).map_err(|e| io(&self.file(), "write")(e.into()))?;
+        let text =
+            serde_json::to_string_pretty(&recorded).map_err(|e| io(&self.file(), "write")(e.into()))?;
         write_atomically(&self.file(), (text + "\n").as_bytes())?;
         Ok(Some(found))
     }

@@ -372,7 +372,9 @@ mod tests {
     fn the_baseline_is_the_optimiser_alone() {
         let words = comparison(&["method.gnr=false"], false).baseline().unwrap();
         assert!(words.starts_with("SGD alone reaches 50.0 % here"), "{words}");
-        for other in [&[][..], &["method.gnr=false", "optimizer.lr=0.7"], &["method.gnr=false", "method.sam=true"]] {
+        for other in
+            [&[][..], &["method.gnr=false", "optimizer.lr=0.7"], &["method.gnr=false", "method.sam=true"]]
+        {
             assert_eq!(comparison(other, false).baseline(), None, "{other:?}");
         }
         assert_eq!(comparison(&["method.gnr=false"], true).baseline(), None);

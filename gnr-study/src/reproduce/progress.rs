@@ -64,7 +64,8 @@ impl<'a> Progress<'a> {
     /// before a run has ended.
     fn remaining(&self) -> Option<f64> {
         let (cost, seconds) = self.spent;
-        let left = || self.runs.iter().zip(&self.ended).filter(|(_, ended)| !**ended).map(|(run, _)| run.cost);
+        let left =
+            || self.runs.iter().zip(&self.ended).filter(|(_, ended)| !**ended).map(|(run, _)| run.cost);
         let at_once = self.jobs.min(left().count()).max(1);
         let units = left().fold(left().sum::<f64>() / at_once as f64, f64::max);
         (cost > 0.0).then(|| units * seconds / cost)

@@ -149,9 +149,13 @@ mod tests {
         assert_eq!(edge("a=0.3,0.1,3,1", 3.0), Some(Edge::Largest));
         assert_eq!(edge("a=0.3,0.1,3,1", 0.05), Some(Edge::Smallest));
         assert_eq!(edge("a=0.3,0.1,3,1", 4.0), Some(Edge::Largest));
-        for (axis, value) in
-            [("a=0.3,0.1,3,1", 1.0), ("a=0.3,0.1,3,1", 2.0), ("a=0.0,0.1,0.2", 0.0), ("a=1,2", 2.0), ("a=x,y,z", 1.0)]
-        {
+        for (axis, value) in [
+            ("a=0.3,0.1,3,1", 1.0),
+            ("a=0.3,0.1,3,1", 2.0),
+            ("a=0.0,0.1,0.2", 0.0),
+            ("a=1,2", 2.0),
+            ("a=x,y,z", 1.0),
+        ] {
             assert_eq!(edge(axis, value), None, "{axis} {value}");
         }
     }

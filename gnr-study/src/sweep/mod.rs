@@ -253,7 +253,8 @@ mod tests {
         let refused = |axes: &[&str]| plan(axes).unwrap_err().to_string();
         assert!(refused(&["train.seed=1,2"]).starts_with("train.seed cannot be swept"));
         let words = refused(&["optimizer.lr=0.1,0.2", "data.validation=0.0,0.1"]);
-        let both = "optimizer.lr=0.1 data.validation=0.0 and optimizer.lr=0.1 data.validation=0.1 are one recipe";
+        let both =
+            "optimizer.lr=0.1 data.validation=0.0 and optimizer.lr=0.1 data.validation=0.1 are one recipe";
         assert!(words.starts_with(both), "{words}");
         assert_eq!(plan(&["data.validation=0.0,0.2"]).unwrap().len(), 4);
     }

@@ -67,7 +67,11 @@ fn found(folder: &Path) -> Result<Option<(f64, f64, bool)>> {
 /// Collects the results of the runs.
 ///
 /// `validation_images` has the number of validation images of each combination.
-pub(super) fn collect(sweep: &Sweep, validation_images: &[usize], failures: &[Failure]) -> Result<SweepResult> {
+pub(super) fn collect(
+    sweep: &Sweep,
+    validation_images: &[usize],
+    failures: &[Failure],
+) -> Result<SweepResult> {
     let axes = sweep.request.axes.clone();
     let mut points: Vec<Point> = sweep
         .points

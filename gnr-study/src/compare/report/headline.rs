@@ -181,7 +181,11 @@ impl Comparison {
 }
 
 /// Summarises the value of an arm's runs of these seeds.
-fn over(arm: &ArmResult, seeds: &BTreeSet<u64>, value: impl Fn(&RunResult) -> Option<f64>) -> Option<Summary> {
+fn over(
+    arm: &ArmResult,
+    seeds: &BTreeSet<u64>,
+    value: impl Fn(&RunResult) -> Option<f64>,
+) -> Option<Summary> {
     arm.over_seeds(|run| seeds.contains(&run.seed).then(|| value(run))?)
 }
 

@@ -377,7 +377,8 @@ mod tests {
     #[test]
     fn methods_are_ranked_by_the_seeds_that_they_share() {
         // Without its weak second seed, sam would seem better than gnr.
-        let mut found = compared(&[("base", [0.5, 0.3], 1), ("sam", [0.75, 0.2], 1), ("gnr", [0.7, 0.72], 1)]);
+        let mut found =
+            compared(&[("base", [0.5, 0.3], 1), ("sam", [0.75, 0.2], 1), ("gnr", [0.7, 0.72], 1)]);
         assert!(found.headline().starts_with("gnr has the highest"), "{}", found.headline());
         found.arms[2].runs.remove(0);
         let words = found.headline();
@@ -390,7 +391,11 @@ mod tests {
         assert!(words.ends_with(" Of gnr no seed was trained to its end."), "{words}");
         found.arms[0].runs.remove(0);
         found.arms[1].runs.remove(1);
-        assert!(found.headline().starts_with("No seed was finished by every method."), "{}", found.headline());
+        assert!(
+            found.headline().starts_with("No seed was finished by every method."),
+            "{}",
+            found.headline()
+        );
         found.arms.iter_mut().for_each(|arm| arm.runs.clear());
         assert_eq!(found.headline(), "No run is finished.");
     }
@@ -408,8 +413,14 @@ mod tests {
         for (arm, lambda_max) in others.arms.iter_mut().zip([3.0, 2.0, 1.0]) {
             for run in &mut arm.runs {
                 let (trace, trace_standard_error, r_sam, r_gnr) = (1.0, 0.0, 1.0, 1.0);
-                let found =
-                    super::super::Sharpness { setting, lambda_max, trace, trace_standard_error, r_sam, r_gnr };
+                let found = super::super::Sharpness {
+                    setting,
+                    lambda_max,
+                    trace,
+                    trace_standard_error,
+                    r_sam,
+                    r_gnr,
+                };
                 run.sharpness = Some(found);
             }
         }
