@@ -98,14 +98,24 @@ impl Solution {
         Self { weights: weights_of(&run.folder), folder: folder.join("measures").join(name) }
     }
 
+    /// The weights of a run of a comparison, whose folder is two levels above; `None` if there is no such folder.
+    fn beside(run: &Path) -> Option<Self> {
+        let folder = run.parent()?.parent()?.join("measures").join(run.file_name()?);
+        Some(Self { weights: weights_of(run), folder })
+    }
+
     fn file(&self) -> PathBuf {
         self.folder.join("sharpness-at-rho.json")
     }
 
+    /// The file of an earlier measurement; `None` if there is none, or if it cannot be read.
+    fn recorded(&self) -> Option<Recorded> {
+        serde_json::from_str(&fs::read_to_string(self.file()).ok()?).ok()
+    }
+
     /// The measurement of an earlier call with the same setting, unless the run was trained anew since.
     fn known(&self, setting: Setting) -> Option<Sharpness> {
-        let text = fs::read_to_string(self.file()).ok()?;
-        let recorded: Recorded = serde_json::from_str(&text).ok()?;
+        let recorded = self.recorded()?;
         (recorded.found.setting == setting && self.is_of(&recorded)).then_some(recorded.found)
     }
 
@@ -197,6 +207,13 @@ impl Solution {
     }
 }
 
+/// The sharpness that a comparison measured of the run in this folder, and whether it is of the run's present weights.
+pub(crate) fn measured_of(run: &Path) -> Option<(Sharpness, bool)> {
+    let solution = Solution::beside(run)?;
+    let recorded = solution.recorded()?;
+    Some((recorded.found, solution.is_of(&recorded)))
+}
+
 /// Measures runs when they are finished.
 pub(super) struct Measuring<'a> {
     /// The comparison's folder.
@@ -286,8 +303,11 @@ mod tests {
     fn a_measurement_of_other_weights_is_not_taken() {
         let home = tempfile::tempdir().unwrap();
         let at = |name: &str| home.path().join(name);
-        let solution = Solution { weights: at("last.safetensors"), folder: at("measure") };
-        fs::create_dir(&solution.folder).unwrap();
+        let run = at("study/runs/run");
+        let solution = Solution::beside(&run).unwrap();
+        assert_eq!(solution.folder, at("study/measures/run"));
+        fs::create_dir_all(&solution.folder).unwrap();
+        fs::create_dir_all(run.join("checkpoints")).unwrap();
         fs::write(&solution.weights, "first").unwrap();
         let setting = Setting::of(100);
         let found = Sharpness {
@@ -306,8 +326,10 @@ mod tests {
         record(Some(checksum(&solution.weights).unwrap()));
         assert_eq!(known(), Some((1.0, 0.1)));
         assert!(solution.known(Setting::of(99)).is_none());
+        assert_eq!(measured_of(&run).map(|(_, present)| present), Some(true));
         fs::write(&solution.weights, "second").unwrap();
         assert_eq!(known(), None);
+        assert_eq!(measured_of(&run).map(|(_, present)| present), Some(false), "told on the run's page");
         // Earlier versions did not write the checksum: then the weights must not be younger.
         record(None);
         let written = |by: i64| {

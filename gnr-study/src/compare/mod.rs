@@ -28,6 +28,7 @@ mod tune;
 
 pub use arm::{Arm, known_methods};
 pub use choices::{Choices, TunedIn};
+pub(crate) use measure::measured_of;
 pub use measure::{Setting, Sharpness};
 pub use outcome::{ArmResult, Comparison, Difference, RunResult, Tuned};
 pub use tune::{FIRST_SEED, Finalists, Try, Tuning};

@@ -171,7 +171,8 @@ impl Sweep {
     pub fn check(&self) -> Result<Vec<usize>> {
         let mut known: Vec<(&Data, usize)> = Vec::new();
         // The runs of the first seed are the combinations in order.
-        for run in &self.runs[..self.points.len()] {
+        let combinations = self.runs.get(..self.points.len()).unwrap_or_default();
+        for run in combinations {
             if known.iter().any(|(data, _)| **data == run.recipe.data) {
                 continue;
             }
@@ -183,7 +184,7 @@ impl Sweep {
             known.push((&run.recipe.data, images));
         }
         let of = |run: &Run| known.iter().find(|(data, _)| **data == run.recipe.data);
-        Ok(self.runs[..self.points.len()].iter().filter_map(|run| Some(of(run)?.1)).collect())
+        Ok(combinations.iter().filter_map(|run| Some(of(run)?.1)).collect())
     }
 
     /// Trains the runs that are not finished and writes `sweep.json`, `heatmap.html` and `chosen.toml`. Setting `stop`

@@ -99,8 +99,8 @@ impl Comparison {
         let titles = self.titles(equals);
         let place = format!("{titles} have the same mean test accuracy, {:.1} %", accuracy.mean);
         match equals {
-            [0, ..] => format!("{place}; no method has a higher one than {}.", self.arms[0].title),
             _ if equals.len() == self.arms.len() => format!("{place}."),
+            [0, ..] => format!("{place}; no method has a higher one than {}.", self.arms[0].title),
             _ => format!("{place}; no method has a higher one."),
         }
     }
