@@ -118,7 +118,7 @@ pub(crate) fn sweep(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut stdout = patient();
     let finished = sweep.runs().iter().filter(|run| Sweep::is_finished(run)).count();
     if unaveraged && !arguments.quiet {
-        writeln!(stdout, "without train.average of the recipe; a --method with +ema has averaged weights")?;
+        writeln!(stdout, "without train.average of the recipe; a --method with +ema averages its weights")?;
     }
     if arguments.dry_run {
         return dry_run(&sweep, own.train.epochs);

@@ -87,7 +87,8 @@ impl Choices {
     /// decay, and the method's own keys. Keys that its best try left as they were have the value of the recipe there.
     ///
     /// # Errors
-    /// A method of a name that was not tuned there, or of which every try failed there; a recipe that this version of the program cannot read.
+    /// A method of a name that was not tuned there, or of which every try failed there; a recipe that this version of
+    /// the program cannot read.
     pub fn settings(&self, arm: &Arm) -> Result<Vec<String>> {
         let recipe = self.resolved(arm)?;
         let values = recipe_keys::values(&recipe).unwrap_or_default();

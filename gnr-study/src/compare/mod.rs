@@ -163,8 +163,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
     /// Plans a comparison.
     ///
     /// # Errors
-    /// No arm, two arms of one name or of one recipe, no seed, an arm that is no valid recipe; choices that lack an arm or set a key
-    /// which the arm sets, too; a grid of a key that tuning varies for no arm.
+    /// No arm, two arms of one name or of one recipe, no seed, an arm that is no valid recipe or sets the seed; choices
+    /// that lack an arm or set a key which the arm sets, too; a grid of a key that tuning varies for no arm.
     pub fn plan(request: CompareRequest, load: L) -> Result<Self> {
         let wrong = |problem: String| Err(StudyError::Request(problem));
         if request.arms.is_empty() || request.seeds == 0 {
@@ -231,7 +231,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             }
             if !average.is_empty() {
                 dropped.push(format!(
-                    "{name}: without {} of the recipe; a method with +ema has averaged weights",
+                    "{name}: without {} of the recipe; a method with +ema averages its weights, and one of your own (NAME: …) keeps \
+                     the recipe's averaging",
                     arm::AVERAGE
                 ));
             }
@@ -302,7 +303,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         Ok(runs.into_iter().zip(arms).collect())
     }
 
-    /// Those of the runs that this part trains: all of them without a shard.
+    /// The compared runs that this part trains: all of them without a shard.
     ///
     /// # Errors
     /// None beyond those of [`plan`](Self::plan).

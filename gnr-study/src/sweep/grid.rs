@@ -46,8 +46,8 @@ impl Axis {
         }
     }
 
-    /// The end of the axis at or beyond which a number lies, if it does: a wider axis may then have a better value. Zero
-    /// is a bound by itself, and of one or two values each is an end, so that these give `None`.
+    /// The end of the axis at or beyond which a number lies: a wider axis may then have a better value. `None` within
+    /// the axis. Zero is a bound by itself, and of one or two values each is an end, so that these give `None`, too.
     pub(crate) fn edge(&self, value: f64) -> Option<Edge> {
         let number = |value: &Value| value.as_float().or_else(|| Some(value.as_integer()? as f64));
         let values: Vec<f64> = self.values.iter().filter_map(number).collect();
