@@ -16,6 +16,7 @@ mod generate;
 mod geometry;
 mod listing;
 mod methods;
+mod output;
 mod progress;
 mod report;
 mod reproduce;
@@ -50,13 +51,13 @@ fn main() -> ExitCode {
         gnr_train::set_commit(commit);
     }
     if let Err(error) = log() {
-        eprintln!("error: {error}");
+        output::tell(&format!("error: {error}"));
         return ExitCode::FAILURE;
     }
     let job = match ranks(&arguments.command) {
         Ok(job) => job,
         Err(error) => {
-            eprintln!("error: {error}");
+            output::tell(&format!("error: {error}"));
             return ExitCode::FAILURE;
         }
     };

@@ -1,6 +1,6 @@
 //! The command `gnr report`: writes the page of a run, or of several runs.
 
-use std::{io::Write, path::PathBuf, process::ExitCode, time::SystemTime};
+use std::{collections::HashSet, io::Write, path::PathBuf, process::ExitCode, time::SystemTime};
 
 use clap::Args;
 use gnr_study::{follow::runs_in, run_report::RunReport};
@@ -32,9 +32,11 @@ pub(crate) struct Arguments {
 
 pub(crate) fn report(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut runs: Vec<PathBuf> = Vec::new();
+    // A run that is named twice, also by different paths, is on the page once.
+    let mut seen = HashSet::new();
     for path in &arguments.runs {
         for run in runs_in(path)? {
-            if !runs.contains(&run) {
+            if seen.insert(run.canonicalize().unwrap_or_else(|_| run.clone())) {
                 runs.push(run);
             }
         }

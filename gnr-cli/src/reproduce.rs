@@ -15,6 +15,7 @@ use gnr_study::{
 use crate::{
     args::positive,
     compare::command_line,
+    output::tell,
     signal::{INTERRUPTED, Stop},
     slurm,
 };
@@ -99,10 +100,6 @@ pub(crate) fn reproduce(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some(parts) = arguments.slurm {
-        let out = arguments.out.unwrap_or_else(|| format!("runs/reproduce-{}", arguments.scale).into());
-        return slurm::submit(parts, &out);
-    }
     let request = ReproduceRequest {
         what: arguments.what.unwrap_or_default(),
         scale: arguments.scale,
@@ -117,6 +114,9 @@ pub(crate) fn reproduce(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     if arguments.dry_run {
         request.dry_run(&mut say)?;
+    } else if let Some(parts) = arguments.slurm {
+        request.check()?;
+        return slurm::submit(parts, &request.out);
     } else if !arguments.merge.is_empty() {
         request.merge(&arguments.merge, &mut say)?;
     } else {
@@ -124,7 +124,7 @@ pub(crate) fn reproduce(arguments: Arguments) -> anyhow::Result<ExitCode> {
             "stopping: the runs end after their current step, with a checkpoint (again to stop at once)";
         let stop = arguments.stop.flag(notice)?;
         if request.run(&mut say, &stop)? == Reproduced::Interrupted {
-            eprintln!("interrupted; the same command continues where the runs stopped");
+            tell("interrupted; the same command continues where the runs stopped");
             return Ok(ExitCode::from(INTERRUPTED));
         }
     }

@@ -8,6 +8,8 @@ use std::sync::{
 
 use anyhow::Context;
 
+use crate::output::tell;
+
 /// The exit code after an interruption: 128 + SIGINT, as shells report it.
 pub(crate) const INTERRUPTED: u8 = 130;
 
@@ -41,7 +43,8 @@ fn stop_on_interrupt(notice: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
             // The user does not want to wait. The files on disk are complete at every moment.
             std::process::exit(INTERRUPTED.into());
         }
-        eprintln!("\n{notice}");
+        // A panic of this thread would lose the second Ctrl-C.
+        tell(&format!("\n{notice}"));
     })
     .context("cannot listen for Ctrl-C")?;
     Ok(stop)

@@ -11,6 +11,8 @@ use anyhow::{Context as _, anyhow, bail};
 
 use gnr_study::reproduce::quoted;
 
+use crate::output::patient;
+
 /// Writes the scripts of a study into its folder and submits them where there is a Slurm; else prints how to submit
 /// them.
 ///
@@ -31,7 +33,7 @@ pub(crate) fn submit(parts: usize, folder: &Path) -> anyhow::Result<ExitCode> {
         gnr_train::write_atomically(path, text.as_bytes())?;
     }
     let (array_path, report_path) = (text(array_path)?, text(report_path)?);
-    let mut stdout = std::io::stdout();
+    let mut stdout = patient();
     let there = Command::new("sbatch").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !there.is_ok_and(|status| status.success()) {
         write!(stdout, "{array}")?;

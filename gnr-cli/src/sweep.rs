@@ -19,7 +19,9 @@ use gnr_train::Start;
 
 use crate::{
     args::positive,
+    compare::no_seed,
     device::OnDevice,
+    output::{patient, tell},
     progress::clock,
     signal::{INTERRUPTED, Stop},
     slurm,
@@ -87,11 +89,13 @@ pub(crate) struct Arguments {
 pub(crate) fn sweep(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let name = arguments.recipe.as_deref().unwrap_or("digits");
     let sets = arguments.device.with(&arguments.sets);
+    no_seed(&arguments.sets)?;
     let given = |assignments: &[String]| load(name, &[&sets[..], assignments].concat());
-    let method =
-        arguments.method.as_ref().map_or(Ok(Vec::new()), |arm| given(&[]).map(|own| arm.over(&own)))?;
+    let plain = given(&[])?;
+    let method = arguments.method.as_ref().map_or_else(Vec::new, |arm| arm.over(&plain));
     let recipe = |assignments: &[String]| given(&[&method[..], assignments].concat());
     let own = recipe(&[])?;
+    let unaveraged = plain.train.average.is_some() && own.train.average.is_none();
     let folder = arguments.out.unwrap_or_else(|| PathBuf::from("runs").join(format!("sweep-{}", own.name)));
     let axes = match &arguments.method {
         _ if !arguments.grid.is_empty() => arguments.grid.clone(),
@@ -111,10 +115,13 @@ pub(crate) fn sweep(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let jobs = request.workers.jobs;
     let grid: Vec<String> = request.axes.iter().map(Axis::to_string).collect();
     let sweep = Sweep::plan(request, recipe)?;
-    let mut stdout = std::io::stdout();
+    let mut stdout = patient();
     let finished = sweep.runs().iter().filter(|run| Sweep::is_finished(run)).count();
+    if unaveraged && !arguments.quiet {
+        writeln!(stdout, "without train.average of the recipe; a --method with +ema averages its weights")?;
+    }
     if arguments.dry_run {
-        return dry_run(&sweep, own.train.epochs, finished);
+        return dry_run(&sweep, own.train.epochs);
     }
     if let Some(parts) = arguments.slurm {
         sweep.check()?;
@@ -132,33 +139,44 @@ pub(crate) fn sweep(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mine = sweep.mine();
     let (quiet, runs) = (arguments.quiet, &mine[..]);
     let (start, warned) = (Instant::now(), BTreeSet::new());
-    let mut progress = Progress { quiet, runs, start, done: 0, trained: 0, warned };
+    let to_train = runs.iter().filter(|run| !Sweep::is_finished(run)).count();
+    let mut progress = Progress { quiet, runs, start, done: 0, to_train, trained: 0, warned };
     let outcome = sweep.run(&mut progress, &stop)?;
     report(outcome, &folder)
 }
 
 /// Lists the runs and what is finished, after a check of data and model.
-fn dry_run(sweep: &Sweep, epochs: u64, finished: usize) -> anyhow::Result<ExitCode> {
-    let mut stdout = std::io::stdout();
+fn dry_run(sweep: &Sweep, epochs: u64) -> anyhow::Result<ExitCode> {
+    let mut stdout = patient();
     let images = sweep.check()?;
-    for run in sweep.runs() {
+    let range = match (images.iter().min(), images.iter().max()) {
+        (Some(least), Some(most)) if least < most => format!("{least} to {most}"),
+        (least, _) => least.map_or_else(|| "no".into(), usize::to_string),
+    };
+    // Without --shard the part is all of it.
+    let mine = sweep.mine();
+    for run in &mine {
         let state = if Sweep::is_finished(run) { "finished" } else { "to train" };
         writeln!(stdout, "{state}  {}  {}", run.name, run.folder.display())?;
     }
+    let runs = match mine.len() {
+        all if all == sweep.len() => format!("{all} runs"),
+        part => format!("{part} of {} runs", sweep.len()),
+    };
+    let finished = mine.iter().filter(|run| Sweep::is_finished(run)).count();
     writeln!(
         stdout,
-        "{} runs of {epochs} epochs, {finished} finished; {images} validation images; nothing was trained",
-        sweep.len()
+        "{runs} of {epochs} epochs, {finished} finished; {range} validation images; nothing was trained"
     )?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Says how the sweep ended, and where its files are.
 fn report(outcome: SweepOutcome, folder: &Path) -> anyhow::Result<ExitCode> {
-    let mut stdout = std::io::stdout();
+    let mut stdout = patient();
     match outcome {
         SweepOutcome::Interrupted => {
-            eprintln!("interrupted; every run that had begun left a checkpoint: the same command continues");
+            tell("interrupted; every run that had begun left a checkpoint: the same command continues");
             Ok(ExitCode::from(INTERRUPTED))
         }
         SweepOutcome::Waiting { done, of, missing } => {
@@ -227,10 +245,22 @@ struct Progress<'a> {
     start: Instant,
     /// Number of runs that have ended, those of earlier calls included.
     done: usize,
+    /// Number of runs that were not finished when this call began.
+    to_train: usize,
     /// Number of runs that ended in this call.
     trained: usize,
     /// The warnings that were printed: most of them repeat in every run.
     warned: BTreeSet<String>,
+}
+
+impl Progress<'_> {
+    /// Estimated seconds until every run has ended. Runs that were finished before take no time. `None` if nothing is
+    /// left, or nothing was trained yet.
+    fn left(&self) -> Option<f64> {
+        let left = self.to_train.saturating_sub(self.trained);
+        let each = self.start.elapsed().as_secs_f64() / self.trained as f64;
+        (left > 0 && self.trained > 0).then_some(each * left as f64)
+    }
 }
 
 impl StudyObserver for Progress<'_> {
@@ -248,7 +278,8 @@ impl StudyObserver for Progress<'_> {
         let told = match how {
             Finished::Before => return,
             Finished::Now(summary) => {
-                let validation = summary.val_accuracy.unwrap_or_default();
+                // Like the table: the averaged weights count where the run averages.
+                let validation = summary.average_val_accuracy.or(summary.val_accuracy).unwrap_or_default();
                 format!("validation {:.2} %", 100.0 * validation)
             }
             Finished::Failed(error) => format!("FAILED: {error} (in {})", folder.display()),
@@ -257,14 +288,43 @@ impl StudyObserver for Progress<'_> {
         if self.quiet && !matches!(how, Finished::Failed(_)) {
             return;
         }
-        // Runs that were finished before took no time now.
-        let each = self.start.elapsed().as_secs_f64() / self.trained as f64;
-        let left = if done < of {
-            format!("; about {} left", clock(each * (of - done) as f64))
-        } else {
-            String::new()
-        };
+        let left = self.left().map_or_else(String::new, |left| format!("; about {} left", clock(left)));
         // A closed pipe is no reason to stop training.
         let _ = writeln!(std::io::stdout(), "[{done:>3}/{of}] {name}: {told}{left}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn runs_that_were_finished_before_take_no_time() {
+        let run = |name: &str| Run {
+            name: name.into(),
+            folder: PathBuf::from(name),
+            recipe: gnr_train::Recipe::default(),
+            cost: 1.0,
+        };
+        let runs = ["a", "b", "c", "d"].map(run);
+        let start = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
+        // Two of the four were finished before and are passed later in the order.
+        let mut progress = Progress {
+            quiet: true,
+            runs: &runs,
+            start,
+            done: 1,
+            to_train: 2,
+            trained: 1,
+            warned: BTreeSet::new(),
+        };
+        let left = progress.left().unwrap();
+        assert!((10.0..11.0).contains(&left), "{left}");
+        progress.on_run(3, Finished::Before);
+        assert_eq!((progress.done, progress.trained), (2, 1));
+        progress.trained = 2;
+        assert_eq!(progress.left(), None);
     }
 }

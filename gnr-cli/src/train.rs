@@ -16,6 +16,7 @@ use gnr_train::{
 use crate::{
     compare::DEMONSTRATION,
     device::OnDevice,
+    output::{patient, tell},
     progress::{Progress, Verbosity, parameters},
     signal::{INTERRUPTED, Stop},
 };
@@ -147,7 +148,7 @@ pub(crate) fn resume(arguments: &Resume, team: &Team) -> anyhow::Result<ExitCode
     if let Some((true, _, words)) = &found
         && !arguments.quiet
     {
-        writeln!(std::io::stdout(), "{words}")?;
+        writeln!(patient(), "{words}")?;
     }
     // The folder may be on the first rank's machine only.
     let text = team.share_text(|| match &found {
@@ -186,17 +187,17 @@ fn run(
     match outcome? {
         Outcome::Finished(_) => {
             if let Some(words) = baseline {
-                writeln!(std::io::stdout(), "for comparison: {words}")?;
+                writeln!(patient(), "for comparison: {words}")?;
             }
             Ok(ExitCode::SUCCESS)
         }
         Outcome::Interrupted { .. } if !team.leads() => Ok(ExitCode::from(INTERRUPTED)),
         Outcome::Interrupted { step, epoch, checkpoint } => {
-            eprintln!(
+            tell(&format!(
                 "interrupted after step {step} ({epoch} epochs complete); checkpoint: {}\ncontinue with: gnr resume {}",
                 checkpoint.display(),
                 folder.display()
-            );
+            ));
             Ok(ExitCode::from(INTERRUPTED))
         }
     }

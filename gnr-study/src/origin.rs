@@ -45,7 +45,7 @@ impl Weights {
 }
 
 /// The CRC-32C of a file.
-fn checksum(path: &Path) -> Result<u32> {
+pub(crate) fn checksum(path: &Path) -> Result<u32> {
     let mut file = File::open(path).map_err(io(path, "read"))?;
     let (mut sum, mut block) = (0, vec![0; 1 << 20]);
     loop {

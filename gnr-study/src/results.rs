@@ -68,9 +68,12 @@ impl Summarized {
     }
 }
 
-/// Whether a run folder has its summary.
-pub(crate) fn is_finished(folder: &Path) -> bool {
-    folder.join("summary.json").is_file()
+/// Whether a run is finished: its summary can be parsed and says so.
+///
+/// A summary that is cut off does not count, and training the run again writes it anew. A summary that the system does
+/// not let us read counts, so that the run is not trained again; reading it later gives the error.
+pub fn is_finished(folder: &Path) -> bool {
+    summary(folder).map_or(true, |found| found.is_some_and(|summary| summary.finished))
 }
 
 /// A run's summary. `None` when there is none, or when it was cut off in writing.
@@ -121,9 +124,13 @@ mod tests {
         let path = folder.path().join("summary.json");
         fs::write(&path, "{\"finished\":tr").unwrap();
         assert_eq!(summary(folder.path()).unwrap(), None, "cut off");
+        assert!(!is_finished(folder.path()), "cut off");
+        fs::write(&path, "{\"finished\":false,\"test_accuracy\":0.9}").unwrap();
+        assert!(!is_finished(folder.path()));
         fs::write(&path, "{\"finished\":true,\"test_accuracy\":0.9,\"steps\":3}").unwrap();
         let expected =
             Summarized { finished: true, test_accuracy: Some(0.9), steps: Some(3), ..Summarized::default() };
         assert_eq!(summary(folder.path()).unwrap(), Some(expected));
+        assert!(is_finished(folder.path()));
     }
 }

@@ -28,17 +28,23 @@ impl Summary {
         Some(Self { n, mean, std: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()) })
     }
 
-    /// The two-sided 95 % interval of the mean by Student's t: mean ± t(0.975; n−1)·std/√n. None for a single value.
+    /// The two-sided 95 % interval of the mean by Student's t: mean ± t(0.975; n−1)·std/√n. None for a single value and
+    /// for values that are all equal, whose spread is a coincidence (accuracies are coarse).
     pub fn interval(&self) -> Option<[f64; 2]> {
-        let std = self.std?;
+        let std = self.spread()?;
         let half = student_t_quantile(0.95, self.n - 1) * std / (self.n as f64).sqrt();
         Some([self.mean - half, self.mean + half])
+    }
+
+    /// The sample standard deviation, unless the values are all equal.
+    fn spread(&self) -> Option<f64> {
+        self.std.filter(|std| *std > 1e-9)
     }
 
     /// Probability of a mean at least as far from zero if the true one is zero: Student's t test, two-sided. None for a
     /// single value and for values that are all equal (accuracies are coarse: that is a coincidence, not certainty).
     pub fn p_value(&self) -> Option<f64> {
-        let std = self.std.filter(|std| *std > 1e-9)?;
+        let std = self.spread()?;
         let t = self.mean / (std / (self.n as f64).sqrt());
         Some(1.0 - student_t_within(t.abs(), self.n - 1))
     }
@@ -156,6 +162,8 @@ mod tests {
         assert_eq!((one.std, one.interval(), one.p_value()), (None, None, None));
         assert_eq!(one.to_string(), "3.00");
         assert_eq!(Verdict::of_all(&[one]), [Verdict::Unknown]);
+        let equal = of(&[0.3; 3]);
+        assert_eq!((equal.std, equal.interval(), equal.p_value()), (Some(0.0), None, None));
         assert_eq!(Summary::of(&[]), None);
     }
 

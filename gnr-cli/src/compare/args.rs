@@ -28,9 +28,9 @@ use crate::{args::positive, device::OnDevice, signal::Stop};
 pub(crate) struct Arguments {
     /// A TOML file, or the name of a built-in recipe [default: digits-noisy]
     pub(crate) recipe: Option<String>,
-    /// Methods, of which the first is the one that the others are compared with: names that --list-methods lists, with
-    /// assignments of recipe keys if wanted, or NAME: SECTION.KEY=VALUE ...; separated by commas or repeated [default:
-    /// base,sam,gnr,sam+gnr]
+    /// Methods, of which the first is the one that the others are compared with: names that --list-methods lists and
+    /// names of optimisers, with assignments of recipe keys if wanted, or NAME: SECTION.KEY=VALUE ...; separated by
+    /// commas or repeated [default: base,sam,gnr,sam+gnr]
     #[arg(long, value_name = "METHOD")]
     pub(crate) methods: Vec<Arms>,
     /// List the methods that have names
@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
     /// Fraction of the training images that tries hold out, unless the recipe sets data.validation
     #[arg(long, value_name = "FRACTION", default_value_t = 0.1, requires = "tune", value_parser = fraction)]
     pub(crate) tune_validation: f64,
-    /// The values that tuning tries for a key, in place of the usual ones; may be repeated
+    /// The values that tuning tries for a key that it varies, in place of the usual ones; may be repeated
     #[arg(long = "grid", value_name = "SECTION.KEY=VALUE,VALUE,...", requires = "tune")]
     pub(crate) grid: Vec<Axis>,
     /// Take learning rate, weight decay and strengths of each method from another comparison, where --tune chose them:

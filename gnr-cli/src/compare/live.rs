@@ -10,12 +10,13 @@ use gnr_study::{
     Result,
     compare::{CompareObserver, Phase},
     report::several,
+    results::is_finished,
     runner::{Finished, Run, StudyObserver},
 };
 use gnr_train::{EpochMetrics, Start, StepEvent, TrainError};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::progress::clock;
+use crate::{output::tell, progress::clock};
 
 /// The live table: on a terminal a line for each method, elsewhere a line for each run that ends.
 pub(super) struct Table {
@@ -105,7 +106,7 @@ impl Table {
         if self.bars.is_hidden() {
             self.say(text);
         } else {
-            self.bars.suspend(|| eprintln!("{text}"));
+            self.bars.suspend(|| tell(text));
         }
     }
 
@@ -127,16 +128,20 @@ impl Table {
             done += run.cost * run.step.saturating_sub(run.before) as f64 / run.steps as f64;
             seconds += run.began.map_or(0.0, |began| began.elapsed().as_secs_f64());
         }
-        let training = if cost == 0.0 { Some(0.0) } else { (done > 0.0).then(|| cost * seconds / done) };
-        Some((training? + self.measuring_left(runs)) / self.jobs as f64)
+        let rate = if cost == 0.0 { 0.0 } else { (done > 0.0).then(|| seconds / done)? };
+        let each = |run: &RunState| Self::left(run) * rate + self.measuring_left(run);
+        let all: f64 = runs.clone().map(each).sum();
+        // Jobs without a run are idle, and no number of jobs makes the longest run shorter.
+        let working = runs.clone().filter(|run| !run.ended || !run.settled).count().min(self.jobs);
+        Some(runs.map(each).fold(all / working.max(1) as f64, f64::max))
     }
 
-    /// Estimated seconds of one thread to measure these runs; 0 before a first run was measured.
-    fn measuring_left<'r>(&self, runs: impl Iterator<Item = &'r RunState>) -> f64 {
+    /// Estimated seconds to measure a run; 0 before a first run was measured.
+    fn measuring_left(&self, run: &RunState) -> f64 {
         let (count, seconds) = self.measured;
         let each = seconds / f64::from(count.max(1));
-        let spent = |run: &RunState| run.measuring.map_or(0.0, |began| began.elapsed().as_secs_f64());
-        runs.filter(|run| !run.settled).map(|run| (each - spent(run)).max(0.0)).sum()
+        let spent = run.measuring.map_or(0.0, |began| began.elapsed().as_secs_f64());
+        if run.settled { 0.0 } else { (each - spent).max(0.0) }
     }
 
     fn redraw(&self) {
@@ -286,7 +291,7 @@ impl CompareObserver for Table {
             Phase::Training => "training",
         };
         self.tuning = phase != Phase::Training;
-        let finished = runs.iter().filter(|run| run.folder.join("summary.json").is_file()).count();
+        let finished = runs.iter().filter(|run| is_finished(&run.folder)).count();
         self.say(&format!("{what}: {}, {finished} finished before", several(runs.len() as u64, "run")));
         let images = if self.tuning { "held-out images" } else { "test images" };
         self.heading = self.line();
@@ -351,11 +356,13 @@ mod tests {
         let mut table = Table::new(true, vec!["SGD".into()], 2);
         table.runs = vec![run(10, true), run(10, false), run(0, false)];
         assert_eq!(table.seconds(table.runs.iter()), None, "nothing was trained yet");
-        // Two runs of cost 2 took 40 s, so the third takes 20; two jobs share it.
+        // Two runs of cost 2 took 40 s, so the third takes 20. The second job cannot help.
         table.spent = (4.0, 40.0);
-        assert_eq!(table.seconds(table.runs.iter()), Some(10.0), "how long measuring takes is not known");
+        assert_eq!(table.seconds(table.runs.iter()), Some(20.0), "how long measuring takes is not known");
         table.measured = (1, 3.0);
-        assert_eq!(table.seconds(table.runs.iter()), Some(13.0), "two runs are not measured, 3 s each");
+        assert_eq!(table.seconds(table.runs.iter()), Some(23.0), "the second run is measured meanwhile");
+        table.runs.extend([run(0, false), run(0, false)]);
+        assert_eq!(table.seconds(table.runs.iter()), Some(36.0), "3 runs of 23 s and 3 s more, 2 at a time");
         assert_eq!(table.seconds(table.runs.iter().take(1)), Some(0.0), "nothing is left to do");
     }
 }

@@ -4,6 +4,7 @@ mod args;
 mod live;
 
 use std::{
+    collections::BTreeSet,
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -22,7 +23,12 @@ use gnr_train::{Recipe, RecipeError};
 
 pub(crate) use args::Arguments;
 
-use crate::{signal::INTERRUPTED, slurm, train::load};
+use crate::{
+    output::{patient, tell},
+    signal::INTERRUPTED,
+    slurm,
+    train::load,
+};
 use live::Table;
 
 /// The recipe of a comparison without arguments, and of `gnr train` without arguments.
@@ -35,7 +41,7 @@ pub(crate) fn default_folder(recipe: &Recipe) -> PathBuf {
 
 pub(crate) fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if arguments.list {
-        let mut stdout = std::io::stdout();
+        let mut stdout = patient();
         for (name, what) in known_methods() {
             writeln!(stdout, "{name:12} {what}")?;
         }
@@ -43,6 +49,7 @@ pub(crate) fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     let name = arguments.recipe.as_deref().unwrap_or(DEMONSTRATION);
     let sets = arguments.device.with(&arguments.sets);
+    no_seed(&arguments.sets)?;
     let recipe = |assignments: &[String]| load(name, &[&sets[..], assignments].concat());
     let own = recipe(&[])?;
     let arms: Vec<Arm> = match (arguments.methods.is_empty(), name) {
@@ -84,7 +91,7 @@ pub(crate) fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let titles: Vec<String> = comparison.recipes()?.into_iter().map(|(title, _)| title).collect();
     if !arguments.quiet {
         announce(&comparison, &own, titles.len(), &arguments, workers)?;
-        writeln!(std::io::stdout(), "  folder: {}", folder.display())?;
+        writeln!(patient(), "  folder: {}", folder.display())?;
     }
     let stop = arguments
         .stop
@@ -93,6 +100,16 @@ pub(crate) fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let outcome = comparison.run(&mut table, &stop);
     table.clear();
     report(&outcome?, &folder, arguments.quiet)
+}
+
+/// Refuses an assignment of the seed, which a study replaces in each of its runs.
+pub(crate) fn no_seed(sets: &[String]) -> anyhow::Result<()> {
+    match sets.iter().find(|set| set.split('=').next().is_some_and(|key| key.trim() == "train.seed")) {
+        Some(set) => bail!(
+            "--set {set}: every method or combination is trained with the seeds 0, 1, …; expected their number (--seeds)"
+        ),
+        None => Ok(()),
+    }
 }
 
 /// Reads the choices of another comparison. Fails if `--set` sets a key that the choices set for a method.
@@ -120,15 +137,19 @@ fn announce<L: Fn(&[String]) -> Result<Recipe, RecipeError>>(
     arguments: &Arguments,
     workers: Workers,
 ) -> anyhow::Result<()> {
-    let mut stdout = std::io::stdout();
+    let mut stdout = patient();
     let plan = comparison.check()?;
+    let epochs: BTreeSet<u64> = comparison.recipes()?.iter().map(|(_, recipe)| recipe.train.epochs).collect();
+    let epochs = match (epochs.first(), epochs.last()) {
+        (Some(least), Some(most)) if least < most => format!("{least} to {most} epochs"),
+        (_, most) => several(most.copied().unwrap_or_default(), "epoch"),
+    };
     writeln!(
         stdout,
-        "{}: {}, {}, {} each; {} at a time on {}",
+        "{}: {}, {}, {epochs} each; {} at a time on {}",
         own.name,
         several(methods as u64, "method"),
         several(arguments.seeds, "seed"),
-        several(own.train.epochs, "epoch"),
         workers.jobs,
         several(workers.threads as u64, "thread"),
     )?;
@@ -146,10 +167,10 @@ fn announce<L: Fn(&[String]) -> Result<Recipe, RecipeError>>(
 
 /// Says how the comparison ended, and where its files are.
 fn report(outcome: &CompareOutcome, folder: &Path, quiet: bool) -> anyhow::Result<ExitCode> {
-    let mut stdout = std::io::stdout();
+    let mut stdout = patient();
     match outcome {
         CompareOutcome::Interrupted => {
-            eprintln!("interrupted; every run that had begun left a checkpoint: the same command continues");
+            tell("interrupted; every run that had begun left a checkpoint: the same command continues");
             Ok(ExitCode::from(INTERRUPTED))
         }
         CompareOutcome::Waiting { phase, done, of } => {
@@ -179,7 +200,7 @@ fn report(outcome: &CompareOutcome, folder: &Path, quiet: bool) -> anyhow::Resul
 fn dry_run<L: Fn(&[String]) -> Result<Recipe, RecipeError>>(
     comparison: &Compare<L>,
 ) -> anyhow::Result<ExitCode> {
-    let mut stdout = std::io::stdout();
+    let mut stdout = patient();
     let plan = comparison.check()?;
     for line in comparison.dropped() {
         writeln!(stdout, "{line}")?;
@@ -191,20 +212,22 @@ fn dry_run<L: Fn(&[String]) -> Result<Recipe, RecipeError>>(
     for line in comparison.tuning_in_words()? {
         writeln!(stdout, "tuning {line}")?;
     }
-    let runs = comparison.runs()?;
-    for run in &runs {
-        let state = if run.folder.join("summary.json").is_file() { "finished" } else { "to train" };
+    let (all, mine) = (comparison.runs()?.len(), comparison.mine()?);
+    for (run, _) in &mine {
+        let state = if Compare::<L>::is_finished(run) { "finished" } else { "to train" };
         writeln!(stdout, "{state}  {}  {}", run.name, run.folder.display())?;
     }
-    let gradients: f64 = runs.iter().map(|run| run.cost * plan.steps_per_epoch as f64).sum();
+    let plans = comparison.plans()?;
+    let steps = |arm: usize| plans.get(arm).map_or(0.0, |(_, plan)| plan.steps_per_epoch as f64);
+    let gradients: f64 = mine.iter().map(|(run, arm)| run.cost * steps(*arm)).sum();
     for line in &plan.data {
         writeln!(stdout, "{line}")?;
     }
-    writeln!(
-        stdout,
-        "{} runs beside tuning, about {gradients:.0} gradients in all; nothing was trained",
-        runs.len()
-    )?;
+    let runs = match mine.len() {
+        part if part < all => format!("{part} of {all} runs"),
+        _ => format!("{all} runs"),
+    };
+    writeln!(stdout, "{runs} beside tuning, about {gradients:.0} gradients in all; nothing was trained")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -214,7 +214,7 @@ fn conclude<R: Serialize>(
             } else {
                 "this kind of work keeps no state and starts again"
             };
-            eprintln!("interrupted after {done} products; {how}");
+            crate::output::tell(&format!("interrupted after {done} products; {how}"));
             return Ok(ExitCode::from(signal::INTERRUPTED));
         }
     }

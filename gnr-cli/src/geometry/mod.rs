@@ -210,7 +210,9 @@ fn conclude<R: Serialize>(
     let report = match measured {
         Measured::Finished(report) => report,
         Measured::Interrupted { done, total, .. } => {
-            eprintln!("interrupted after {done} of {total} points; the same command goes on");
+            crate::output::tell(&format!(
+                "interrupted after {done} of {total} points; the same command goes on"
+            ));
             return Ok(ExitCode::from(signal::INTERRUPTED));
         }
     };

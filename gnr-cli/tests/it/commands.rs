@@ -281,3 +281,17 @@ fn every_command_has_a_manual_page_and_completions() {
         assert!(bash.contains(name), "{name}");
     }
 }
+
+/// One run that is named by two paths is one curve.
+#[test]
+fn a_run_that_is_named_twice_is_on_the_page_once() {
+    let home = tempfile::tempdir().unwrap();
+    write(&home.path().join("one"), "recipe.toml", "[train]\nepochs = 4\n");
+    let (one, page) = (home.path().join("one"), home.path().join("page.html"));
+    let other = one.join("..").join("one");
+    let paths = [&one, &other, &page].map(|path| path.to_str().unwrap());
+    let (code, _, stderr) = run(&["report", paths[0], paths[1], "--out", paths[2]]);
+    assert_eq!(code, 0, "{stderr}");
+    let text = std::fs::read_to_string(&page).unwrap();
+    assert!(text.contains("Run one") && !text.contains("runs over each other"), "{text}");
+}

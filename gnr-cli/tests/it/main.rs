@@ -7,6 +7,7 @@ mod bad_input;
 mod bad_table;
 mod commands;
 mod compare;
+mod compare_failures;
 mod curvature;
 mod devices;
 mod disk;

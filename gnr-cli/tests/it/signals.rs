@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{gnr, run, write};
+use crate::support::{TINY, gnr, run, write};
 
 /// The recipe of a net with BatchNorm and checkpoints every other step: 12 steps an epoch.
 const RECIPE: &str = r#"
@@ -106,6 +106,37 @@ fn an_interrupt_ends_with_a_checkpoint_and_says_how_to_go_on() {
         assert_eq!(run(&["resume", out.to_str().unwrap()]).0, 0);
         assert!(checkpoint(&out, "last.safetensors") == checkpoint(&whole, "last.safetensors"));
     }
+}
+
+/// Ctrl-C also ends the `tee` of `2>&1 | tee`, so that both outputs are closed pipes.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_of_a_comparison_whose_readers_have_gone_ends_as_usual() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", RECIPE);
+    let out = home.path().join("out");
+    let mut command =
+        gnr(&["compare", recipe.to_str().unwrap(), "--jobs", "1", "--out", out.to_str().unwrap()]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("training: ")));
+    drop((lines, child.stderr.take()));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn a_comparison_whose_reader_has_gone_is_done_to_its_end() {
+    let home = tempfile::tempdir().unwrap();
+    let recipe = write(home.path(), "r.toml", TINY);
+    let out = home.path().join("out");
+    let small = ["--methods", "base", "--seeds", "1", "--no-sharpness", "--out", out.to_str().unwrap()];
+    let mut command = gnr(&[&["compare", recipe.to_str().unwrap()], &small[..]].concat());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(out.join("compare.html").is_file());
 }
 
 #[test]

@@ -207,6 +207,27 @@ fn a_table_is_submitted_too() {
     assert!(text.ends_with(" --shard \"$SLURM_ARRAY_TASK_ID/40\"\n"), "{text}");
 }
 
+/// A dry run submits nothing, and neither does a command that every part would refuse.
+#[test]
+fn a_table_is_submitted_only_after_its_checks() {
+    let home = tempfile::tempdir().unwrap();
+    let path = sbatch(home.path(), "echo 7");
+    let table = ["table1", "--scale", "smoke", "--seeds", "1", "--slurm", "4", "--out", "table"];
+    let dry = [&["reproduce"], &table[..], &["--dry-run"]].concat();
+    let text = told(study(home.path(), Some(&path), &dry), true);
+    assert!(!text.contains("submitted"), "{text}");
+    for (what, words) in [
+        (["tabel1", "--scale", "smoke"], "nothing to reproduce is called `tabel1`"),
+        (["table1", "--scale", "small"], "--data"),
+    ] {
+        let arguments = [&["reproduce"], &what[..], &["--slurm", "4", "--out", "table"]].concat();
+        let text = told(study(home.path(), Some(&path), &arguments), false);
+        assert!(text.contains(words), "{text}");
+    }
+    assert!(!home.path().join("table").exists(), "no script was written");
+    assert!(!home.path().join("calls").exists(), "sbatch was not called");
+}
+
 #[test]
 fn what_sbatch_refuses_is_told() {
     for (body, expected) in [

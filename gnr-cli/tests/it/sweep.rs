@@ -94,6 +94,9 @@ fn chooses_by_validation_and_writes_a_recipe_that_trains() {
     // The validation part is a tenth of the 100 images.
     assert_eq!(found["validation_images"], 10);
     assert!(stdout.contains("standard error"), "{stdout}");
+    // Both seeds have the same ten images, so that the mean of two seeds is not surer than one.
+    let error = (means[best] * (1.0 - means[best]) / 10.0).sqrt();
+    assert!((found["standard_error"].as_f64().unwrap() - error).abs() < 1e-12, "{stdout}");
 
     let chosen = out.join("chosen.toml");
     let (code, text, stderr) = run(&["train", chosen.to_str().unwrap(), "--dry-run"]);
@@ -266,6 +269,8 @@ fn what_cannot_be_swept_is_said_before_any_training() {
         ("method.gnr.rho=0.1,-1", "must be positive"),
         ("method.gnr.rh0=0.1", "did you mean `rho`"),
         ("method.gnr.rho", "expected section.key=VALUE"),
+        ("train.seed=1,2", "train.seed cannot be swept"),
+        ("data.validation=0.0,0.1", "are one recipe"),
     ] {
         let (code, _, stderr) = run(&["sweep", recipe, "--out", out.to_str().unwrap(), "--grid", grid]);
         assert!(code > 0 && stderr.contains(expect), "{grid}: {stderr}");
@@ -273,6 +278,11 @@ fn what_cannot_be_swept_is_said_before_any_training() {
     }
     let (code, stdout, _) = run(&["sweep", recipe, "--out", out.to_str().unwrap(), "--dry-run"]);
     assert!(code == 0 && stdout.contains("78 runs") && stdout.contains("nothing was trained"), "{stdout}");
+    let part = ["sweep", recipe, "--out", out.to_str().unwrap(), "--dry-run", "--shard", "1/3"];
+    let (_, stdout, _) = run(&part);
+    assert!(stdout.contains("26 of 78 runs") && stdout.matches("to train").count() == 26, "{stdout}");
+    let (code, _, stderr) = run(&["sweep", recipe, "--out", out.to_str().unwrap(), "--set", "train.seed=3"]);
+    assert!(code == 1 && stderr.contains("--set train.seed=3: every"), "{stderr}");
 }
 
 /// Of a run that averages its weights the average is judged: the decay does not change the weights themselves.
@@ -311,6 +321,10 @@ fn averaged_weights_are_what_is_chosen_by() {
         let summary = read(&folder.join("summary.json"));
         assert_eq!(point["val_accuracies"][0], summary["average_val_accuracy"], "{name}");
         assert_eq!(point["test_accuracies"][0], summary["average_test_accuracy"], "{name}");
+        let told = format!("validation {:.2} %", 100.0 * summary["average_val_accuracy"].as_f64().unwrap());
+        let name = name.trim_end_matches('_').replace("_weight", " optimizer.weight");
+        let line = stdout.lines().find(|line| line.contains(&format!("{name} seed=0: ")));
+        assert!(line.is_some_and(|line| line.contains(&told)), "{told} of {name} in {stdout}");
         differ += u32::from(summary["average_val_accuracy"] != summary["val_accuracy"]);
     }
     assert!(differ > 0, "the average is another network somewhere");

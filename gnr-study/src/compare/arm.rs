@@ -33,13 +33,15 @@ struct Known {
     hvp: Option<&'static str>,
     /// Whether the weights are averaged.
     ema: bool,
+    /// The optimiser, where the name is that of one.
+    optimizer: Option<&'static str>,
 }
-
-/// The usual words for the recipe's optimiser alone.
-const USUAL: [&str; 3] = ["sgd", "adam", "adamw"];
 
 /// The mark before a key that an arm removes from the recipe.
 const DROP: char = '!';
+
+/// The section of the recipe by which weights are averaged.
+pub(super) const AVERAGE: &str = "train.average";
 
 /// Known names beside those of the regularisers, with their meanings.
 const OTHERS: [(&str, &str); 4] = [
@@ -53,7 +55,11 @@ impl Known {
     /// Parses a name, or several names of methods that act together: `sam+gnr`.
     fn parse(text: &str) -> Option<Self> {
         let mut known = Self::default();
-        if text == "base" || USUAL.contains(&text) {
+        if text == "base" {
+            return Some(known);
+        }
+        if let Some(entry) = optimizers().iter().find(|entry| entry.name == text) {
+            known.optimizer = Some(entry.name);
             return Some(known);
         }
         for word in text.split('+') {
@@ -111,7 +117,8 @@ impl Arm {
 
     /// The assignments that turn the recipe into this arm's: those of its known name, then its own. If these name
     /// another optimiser, `!optimizer.KEY` removes each key that only the recipe's optimiser has. Keys of both
-    /// optimisers stay.
+    /// optimisers stay. `!train.average` removes the recipe's averaging from a known method, unless the method is `ema`
+    /// or sets a key of the averaging itself.
     pub fn over(&self, recipe: &Recipe) -> Vec<String> {
         let mut all = Vec::new();
         let mut say = |text: &str| all.push(text.to_owned());
@@ -129,12 +136,22 @@ impl Arm {
             }
             if known.ema {
                 say("train.average.kind=ema");
+            } else if recipe.train.average.is_some()
+                && !self.assignments.iter().any(|word| word.starts_with(AVERAGE))
+            {
+                say(&format!("{DROP}{AVERAGE}"));
             }
         }
         let own = registry::find(optimizers(), recipe.optimizer.name);
         let mut named = self.assignments.iter().filter_map(|word| word.strip_prefix("optimizer.name="));
+        let word = self.known.as_ref().and_then(|known| known.optimizer);
+        let word = word.filter(|name| *name != recipe.optimizer.name);
+        let given = named.next_back();
+        if let (None, Some(name)) = (given, word) {
+            say(&format!("optimizer.name={name}"));
+        }
         if let (Some(own), Some(new)) =
-            (own, named.next_back().and_then(|name| registry::find(optimizers(), name)))
+            (own, given.or(word).and_then(|name| registry::find(optimizers(), name)))
         {
             let lacks = own.keys.iter().filter(|key| new.key(key.name).is_none());
             all.extend(lacks.map(|key| format!("{DROP}optimizer.{}", key.name)));
@@ -155,8 +172,8 @@ impl Arm {
         for index in (0..words.len()).rev() {
             let Some(key) = words[index].strip_prefix(DROP).map(str::to_owned) else { continue };
             let drops = words.remove(index);
-            // Without its removal, a key that the recipe sets is refused with the new optimiser.
-            if load(&words).is_err() {
+            // Without its removal, a key that the recipe sets is refused with the new optimiser. Averaging would act.
+            if key == AVERAGE || load(&words).is_err() {
                 words.insert(index, drops);
                 dropped.insert(0, key);
             }
@@ -166,10 +183,11 @@ impl Arm {
 
     /// The arm's title in a table, with the optimiser of its recipe.
     pub fn title(&self, recipe: &Recipe) -> String {
-        match &self.known {
-            None => self.name.clone(),
-            Some(Known { ema: true, .. }) => format!("{} + EMA", recipe.method_name()),
-            Some(_) => recipe.method_name(),
+        match (&self.known, recipe.train.average.as_ref().map(|average| average.kind)) {
+            (None, _) => self.name.clone(),
+            (Some(_), None) => recipe.method_name(),
+            (Some(_), Some(AverageKind::Ema)) => format!("{} + EMA", recipe.method_name()),
+            (Some(_), Some(AverageKind::Swa)) => format!("{} + SWA", recipe.method_name()),
         }
     }
 
@@ -212,6 +230,17 @@ impl Arm {
     }
 }
 
+/// The titles of a comparison's methods, for the resolved recipe of each. Where several would have one title, their
+/// names in brackets tell them apart.
+pub(super) fn titles(arms: &[Arm], recipes: &[Recipe]) -> Vec<String> {
+    let bare: Vec<String> = arms.iter().zip(recipes).map(|(arm, recipe)| arm.title(recipe)).collect();
+    let one = |(arm, title): (&Arm, &String)| match bare.iter().filter(|other| *other == title).count() {
+        1 => title.clone(),
+        _ => format!("{title} ({})", arm.name),
+    };
+    arms.iter().zip(&bare).map(one).collect()
+}
+
 /// The key that says how strongly a regulariser acts: the first one that is a number, in most ρ. With its default and
 /// its domain.
 fn strength(entry: &'static Entry) -> Option<(&'static str, f64, Interval)> {
@@ -236,7 +265,7 @@ impl FromStr for Arm {
             Some((name, rest)) => (name.trim(), rest),
             None => text.trim().split_once(char::is_whitespace).unwrap_or((text.trim(), "")),
         };
-        let mut assignments: Vec<String> = rest.split_whitespace().map(str::to_owned).collect();
+        let assignments: Vec<String> = rest.split_whitespace().map(str::to_owned).collect();
         if let Some(wrong) = assignments.iter().find(|word| !word.contains('=')) {
             return Err(format!("`{wrong}` in method `{name}`: expected section.key=value"));
         }
@@ -244,12 +273,7 @@ impl FromStr for Arm {
         if name.is_empty() || !name.chars().all(plain) {
             return Err(format!("{text:?}: a method's name has letters, digits, +, -, _ and . only"));
         }
-        // Any other optimiser takes the place of the recipe's, with its own defaults.
-        let other = !USUAL.contains(&name) && optimizers().iter().any(|entry| entry.name == name);
-        if other && !assignments.iter().any(|word| word.starts_with("optimizer.name=")) {
-            assignments.insert(0, format!("optimizer.name={name}"));
-        }
-        let known = if other { Some(Known::default()) } else { Known::parse(name) };
+        let known = Known::parse(name);
         if known.is_none() && assignments.is_empty() {
             let names: Vec<&str> = known_methods().map(|(name, _)| name).collect();
             return Err(format!(
@@ -316,8 +340,21 @@ mod tests {
         assert_eq!(arm("lion").title(&lion), "Lion");
         let set = resolved("lion optimizer.lr=0.001", &[]);
         assert_eq!((set.optimizer.name, set.optimizer.lr), ("lion", 0.001));
-        // The usual words are the recipe's own optimiser.
-        assert_eq!(resolved("adamw", &[]).optimizer.name, "sgd");
+        // A word is the recipe's own optimiser only if the recipe has it.
+        let adam = resolved("adam", &[]);
+        assert_eq!((adam.optimizer.name, arm("adam").title(&adam)), ("adam", "Adam".into()));
+        assert_eq!(arm("sgd").over(&load(&[])), arm("base").over(&load(&[])));
+        let own = ["optimizer.name=adamw", "optimizer.lr=0.002"];
+        assert_eq!(resolved("adamw", &own).optimizer, resolved("base", &own).optimizer);
+        assert_eq!(resolved("sgd", &own).optimizer.name, "sgd");
+        assert_eq!(resolved("adam optimizer.name=lion", &[]).optimizer.name, "lion");
+    }
+
+    #[test]
+    fn methods_of_one_title_are_told_apart_by_their_names() {
+        let arms = ["base", "sam", "sgd optimizer.lr=0.2"].map(arm);
+        let recipes = ["base", "sam", "sgd optimizer.lr=0.2"].map(|text| resolved(text, &[]));
+        assert_eq!(titles(&arms, &recipes), ["SGD (base)", "SGD + SAM", "SGD (sgd)"]);
     }
 
     /// What only the recipe's own optimiser has is dropped and told; what both have stays.
@@ -339,6 +376,22 @@ mod tests {
         let (words, _) = fitted("lion");
         assert!(words.contains(&"!optimizer.momentum".to_owned()), "{words:?}");
         assert!(!words.contains(&"!optimizer.nesterov".to_owned()), "{words:?}");
+    }
+
+    #[test]
+    fn only_the_method_ema_keeps_the_recipes_averaging() {
+        let average = ["train.average.kind=ema", "train.average.decay=0.9"];
+        let plain = resolved("sam", &average);
+        assert_eq!((plain.train.average.as_ref(), &*arm("sam").title(&plain)), (None, "SGD + SAM"));
+        let averaged = resolved("sam+ema", &average);
+        assert_eq!(averaged.train.average, load(&average.map(str::to_owned)).train.average);
+        assert_eq!(arm("sam+ema").title(&averaged), "SGD + SAM + EMA");
+        let own = resolved("sam train.average.decay=0.8", &average);
+        assert_eq!(arm("sam train.average.decay=0.8").title(&own), "SGD + SAM + EMA");
+        assert!(resolved("mine: method.sam=true", &average).train.average.is_some());
+        let base = average.map(str::to_owned);
+        let over = |words: &[String]| Recipe::parse("test", "test", "", &[&base[..], words].concat());
+        assert_eq!(arm("sam").fitted(&over(&[]).unwrap(), over).1, [AVERAGE]);
     }
 
     #[test]

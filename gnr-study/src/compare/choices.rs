@@ -69,7 +69,7 @@ impl Choices {
                 "expected a comparison that tuned its methods (--tune); this one did not".into(),
             ));
         }
-        for tuned in &there.tuning {
+        for tuned in there.tuning.iter().filter(|tuned| tuned.failure.is_none()) {
             let arm = there.arms.iter().find(|arm| arm.name == tuned.arm);
             if let Some(problem) = damage(tuned, arm) {
                 return Err(wrong(format!("tuning of method `{}`: {problem}", tuned.arm)));
@@ -87,7 +87,8 @@ impl Choices {
     /// decay, and the method's own keys. Keys that its best try left as they were have the value of the recipe there.
     ///
     /// # Errors
-    /// A method of a name that was not tuned there; a recipe that this version of the program cannot read.
+    /// A method of a name that was not tuned there, or of which every try failed there; a recipe that this version of
+    /// the program cannot read.
     pub fn settings(&self, arm: &Arm) -> Result<Vec<String>> {
         let recipe = self.resolved(arm)?;
         let values = recipe_keys::values(&recipe).unwrap_or_default();
@@ -126,17 +127,23 @@ impl Choices {
     /// The tuning of a method there, found by its name.
     ///
     /// # Errors
-    /// A method of a name that was not tuned there.
+    /// A method of a name that was not tuned there, or of which every try failed there.
     pub(super) fn tuning(&self, arm: &Arm) -> Result<&Tuned> {
-        self.there.tuning.iter().find(|tuned| tuned.arm == arm.name).ok_or_else(|| {
-            let names: Vec<&str> = self.there.tuning.iter().map(|tuned| &*tuned.arm).collect();
-            StudyError::Request(format!(
-                "{}: method `{}` was not tuned there; tuned were {}",
-                self.path.display(),
-                arm.name,
-                names.join(", ")
-            ))
-        })
+        let (path, name) = (self.path.display(), &arm.name);
+        let tuned = self.there.tuning.iter().find(|tuned| tuned.arm == *name);
+        match tuned.map(|tuned| (tuned, &tuned.failure)) {
+            Some((tuned, None)) => Ok(tuned),
+            Some((_, Some(reason))) => Err(StudyError::Request(format!(
+                "{path}: nothing was chosen for method `{name}` there, because every try failed: {reason}"
+            ))),
+            None => {
+                let names: Vec<&str> = self.there.tuning.iter().map(|tuned| &*tuned.arm).collect();
+                Err(StudyError::Request(format!(
+                    "{path}: method `{name}` was not tuned there; tuned were {}",
+                    names.join(", ")
+                )))
+            }
+        }
     }
 
     /// Tells where the settings come from. `here` is the title and the recipe of each method of the comparison at hand,

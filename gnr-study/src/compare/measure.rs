@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Result, StudyError, io},
     lock::FolderLock,
+    origin::checksum,
     runner::{Follow, Run, Workers},
 };
 
@@ -72,6 +73,16 @@ pub struct Sharpness {
     pub r_gnr: f64,
 }
 
+/// The file of a measurement: the sharpness, and which weights it is of.
+#[derive(Serialize, Deserialize)]
+struct Recorded {
+    #[serde(flatten)]
+    found: Sharpness,
+    /// CRC-32C of the file of the weights. Earlier versions of the program did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    weights: Option<u32>,
+}
+
 /// A point to be measured: its weights, and the folder of its results.
 #[derive(Clone, Debug)]
 pub(super) struct Solution {
@@ -87,14 +98,43 @@ impl Solution {
         Self { weights: weights_of(&run.folder), folder: folder.join("measures").join(name) }
     }
 
+    /// The weights of a run of a comparison, whose folder is two levels above; `None` if there is no such folder.
+    fn beside(run: &Path) -> Option<Self> {
+        let folder = run.parent()?.parent()?.join("measures").join(run.file_name()?);
+        Some(Self { weights: weights_of(run), folder })
+    }
+
     fn file(&self) -> PathBuf {
         self.folder.join("sharpness-at-rho.json")
     }
 
-    /// The measurement of an earlier call with the same setting.
+    /// The file of an earlier measurement; `None` if there is none, or if it cannot be read.
+    fn recorded(&self) -> Option<Recorded> {
+        serde_json::from_str(&fs::read_to_string(self.file()).ok()?).ok()
+    }
+
+    /// The measurement of an earlier call with the same setting, unless the run was trained anew since.
     fn known(&self, setting: Setting) -> Option<Sharpness> {
-        let text = fs::read_to_string(self.file()).ok()?;
-        serde_json::from_str::<Sharpness>(&text).ok().filter(|found| found.setting == setting)
+        let recorded = self.recorded()?;
+        (recorded.found.setting == setting && self.is_of(&recorded)).then_some(recorded.found)
+    }
+
+    /// Whether a measurement is of the present weights. Without a file of weights there is nothing to compare with, as
+    /// where only results were carried to another machine.
+    fn is_of(&self, recorded: &Recorded) -> bool {
+        let Ok(weights) = fs::metadata(&self.weights) else { return true };
+        match recorded.weights {
+            Some(sum) => checksum(&self.weights).is_ok_and(|now| now == sum),
+            // Without a checksum, a measurement that is older than the weights is not of them.
+            None => {
+                let measured = fs::metadata(self.file()).and_then(|file| file.modified());
+                weights
+                    .modified()
+                    .ok()
+                    .zip(measured.ok())
+                    .is_none_or(|(weights, measured)| weights <= measured)
+            }
+        }
     }
 
     /// Measures the solution, unless an earlier call or another process did so with this setting. `begins` is called
@@ -118,6 +158,8 @@ impl Solution {
                            the run's folder to train it again, or leave sharpness out (--no-sharpness)";
             return Err(StudyError::File { path: self.weights.clone(), problem: problem.into() });
         }
+        // Before measuring, so that weights which change meanwhile are measured again.
+        let weights = Some(checksum(&self.weights)?);
         let subject = || SubjectRequest {
             sample: Some(Sample::Count(setting.images)),
             ..SubjectRequest::new(&self.weights)
@@ -157,10 +199,19 @@ impl Solution {
             r_sam: best("r_sam"),
             r_gnr: best("r_gnr"),
         };
-        let text = serde_json::to_string_pretty(&found).map_err(|e| io(&self.file(), "write")(e.into()))?;
+        let recorded = Recorded { found, weights };
+        let text =
+            serde_json::to_string_pretty(&recorded).map_err(|e| io(&self.file(), "write")(e.into()))?;
         write_atomically(&self.file(), (text + "\n").as_bytes())?;
         Ok(Some(found))
     }
+}
+
+/// The sharpness that a comparison measured of the run in this folder, and whether it is of the run's present weights.
+pub(crate) fn measured_of(run: &Path) -> Option<(Sharpness, bool)> {
+    let solution = Solution::beside(run)?;
+    let recorded = solution.recorded()?;
+    Some((recorded.found, solution.is_of(&recorded)))
 }
 
 /// Measures runs when they are finished.
@@ -237,4 +288,60 @@ fn weights_of(run: &Path) -> PathBuf {
     let checkpoints = run.join("checkpoints");
     let average = checkpoints.join("average.safetensors");
     if average.is_file() { average } else { checkpoints.join("last.safetensors") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::File,
+        time::{Duration, SystemTime},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_measurement_of_other_weights_is_not_taken() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        let run = at("study/runs/run");
+        let solution = Solution::beside(&run).unwrap();
+        assert_eq!(solution.folder, at("study/measures/run"));
+        fs::create_dir_all(&solution.folder).unwrap();
+        fs::create_dir_all(run.join("checkpoints")).unwrap();
+        fs::write(&solution.weights, "first").unwrap();
+        let setting = Setting::of(100);
+        let found = Sharpness {
+            setting,
+            lambda_max: 1.0,
+            trace: f64::NAN,
+            trace_standard_error: 0.5,
+            r_sam: 2.0,
+            r_gnr: 0.1,
+        };
+        let record = |weights| {
+            let text = serde_json::to_string(&Recorded { found, weights }).unwrap();
+            fs::write(solution.file(), text).unwrap();
+        };
+        let known = || solution.known(setting).map(|found| (found.lambda_max, found.r_gnr));
+        record(Some(checksum(&solution.weights).unwrap()));
+        assert_eq!(known(), Some((1.0, 0.1)));
+        assert!(solution.known(Setting::of(99)).is_none());
+        assert_eq!(measured_of(&run).map(|(_, present)| present), Some(true));
+        fs::write(&solution.weights, "second").unwrap();
+        assert_eq!(known(), None);
+        assert_eq!(measured_of(&run).map(|(_, present)| present), Some(false), "told on the run's page");
+        // Earlier versions did not write the checksum: then the weights must not be younger.
+        record(None);
+        let written = |by: i64| {
+            let (now, by) = (SystemTime::now(), (Duration::from_secs(by.unsigned_abs()), by < 0));
+            let time = if by.1 { now - by.0 } else { now + by.0 };
+            File::options().write(true).open(&solution.weights).unwrap().set_modified(time).unwrap();
+        };
+        written(-60);
+        assert_eq!(known(), Some((1.0, 0.1)));
+        written(60);
+        assert_eq!(known(), None);
+        fs::remove_file(&solution.weights).unwrap();
+        assert_eq!(known(), Some((1.0, 0.1)), "only the results are here");
+    }
 }

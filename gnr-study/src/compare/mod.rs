@@ -28,6 +28,7 @@ mod tune;
 
 pub use arm::{Arm, known_methods};
 pub use choices::{Choices, TunedIn};
+pub(crate) use measure::measured_of;
 pub use measure::{Setting, Sharpness};
 pub use outcome::{ArmResult, Comparison, Difference, RunResult, Tuned};
 pub use tune::{FIRST_SEED, Finalists, Try, Tuning};
@@ -48,6 +49,7 @@ use crate::{
     results::is_finished,
     runner::{Failure, Follow, Run, StudyObserver, Trained, Workers, train_all_then},
     shard::Shard,
+    sweep::SEED,
 };
 use measure::{Measuring, Solution, measure_all};
 use tune::HALVES;
@@ -148,12 +150,21 @@ struct Planned {
     arms: Vec<usize>,
 }
 
+impl Planned {
+    /// The runs without those of the arms for which `lost` holds.
+    fn without(self, lost: impl Fn(usize) -> bool) -> Self {
+        let kept = self.runs.into_iter().zip(self.arms).filter(|(_, arm)| !lost(*arm));
+        let (runs, arms) = kept.unzip();
+        Self { runs, arms }
+    }
+}
+
 impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
     /// Plans a comparison.
     ///
     /// # Errors
-    /// No arm, two arms of one name, no seed, an arm that is no valid recipe; choices that lack an arm or set a key
-    /// which the arm sets, too.
+    /// No arm, two arms of one name or of one recipe, no seed, an arm that is no valid recipe or sets the seed; choices
+    /// that lack an arm or set a key which the arm sets, too; a grid of a key that tuning varies for no arm.
     pub fn plan(request: CompareRequest, load: L) -> Result<Self> {
         let wrong = |problem: String| Err(StudyError::Request(problem));
         if request.arms.is_empty() || request.seeds == 0 {
@@ -180,28 +191,54 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             ));
         }
         let recipe = load(&[])?;
-        let (mut over, mut dropped) = (Vec::new(), Vec::new());
+        let (mut over, mut dropped, mut recipes) = (Vec::new(), Vec::new(), Vec::<Recipe>::new());
         for (index, arm) in request.arms.iter().enumerate() {
             if request.arms[..index].iter().any(|other| other.name == arm.name) {
                 return wrong(format!("two methods are called `{}`", arm.name));
+            }
+            if let Some(own) = arm.assignments.iter().find(|word| word.split('=').next() == Some(SEED)) {
+                return wrong(format!(
+                    "method `{}` sets {own}, and every method is trained with the seeds 0, 1, …: leave it out",
+                    arm.name
+                ));
             }
             let (mut words, out) = arm.fitted(&recipe, &load);
             if let Some(choices) = &request.choices {
                 words.extend(chosen(choices, arm)?);
             }
-            if let Err(error) = load(&words) {
-                let from = request.choices.as_ref();
-                let from = from.map_or_else(String::new, |from| {
-                    format!(", with the settings chosen in {}", from.path().display())
-                });
-                return wrong(format!("method `{}`{from}: {error}", arm.name));
+            let own = match load(&words) {
+                Ok(own) => own,
+                Err(error) => {
+                    let from = request.choices.as_ref();
+                    let from = from.map_or_else(String::new, |from| {
+                        format!(", with the settings chosen in {}", from.path().display())
+                    });
+                    return wrong(format!("method `{}`{from}: {error}", arm.name));
+                }
+            };
+            if let Some(equal) = recipes.iter().position(|other| *other == own) {
+                let (one, other) = (&request.arms[equal].name, &arm.name);
+                return wrong(format!("methods `{one}` and `{other}` are one recipe: leave one of them out"));
             }
+            recipes.push(own);
             over.push(words);
-            if !out.is_empty() {
-                let (keys, name) = (out.join(", "), &arm.name);
+            let (average, keys): (Vec<_>, Vec<_>) = out.into_iter().partition(|key| key == arm::AVERAGE);
+            let name = &arm.name;
+            if !keys.is_empty() {
+                let keys = keys.join(", ");
                 dropped
                     .push(format!("{name}: without {keys} of the recipe, which its optimiser does not have"));
             }
+            if !average.is_empty() {
+                dropped.push(format!(
+                    "{name}: without {} of the recipe; a method with +ema averages its weights, and one of your own (NAME: …) keeps \
+                     the recipe's averaging",
+                    arm::AVERAGE
+                ));
+            }
+        }
+        if let Some(tuning) = &request.tuning {
+            tuning.check_grids(&recipes)?;
         }
         let mut planned =
             Self { request, load, over, recipe, dropped, tuned_in: None, weights: Weights::default() };
@@ -221,11 +258,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
     /// # Errors
     /// None beyond those of [`plan`](Self::plan).
     pub fn recipes(&self) -> Result<Vec<(String, Recipe)>> {
-        let one = |(arm, words): (&Arm, &Vec<String>)| {
-            let recipe = (self.load)(words)?;
-            Ok((arm.title(&recipe), recipe))
-        };
-        self.request.arms.iter().zip(&self.over).map(one).collect()
+        let recipes = self.over.iter().map(|words| (self.load)(words)).collect::<Result<Vec<_>, _>>()?;
+        Ok(arm::titles(&self.request.arms, &recipes).into_iter().zip(recipes).collect())
     }
 
     /// The tuning in words, a line for each method. If the choices come from another comparison, each difference to it
@@ -259,12 +293,37 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         Ok(lines)
     }
 
-    /// The runs that are compared (before tuning), in the order in which they are trained.
+    /// The runs that are compared (before tuning), in the order in which they are trained, with the index of each one's
+    /// method.
     ///
     /// # Errors
     /// None beyond those of [`plan`](Self::plan).
-    pub fn runs(&self) -> Result<Vec<Run>> {
-        Ok(self.planned(&self.over)?.runs)
+    pub fn runs(&self) -> Result<Vec<(Run, usize)>> {
+        let Planned { runs, arms } = self.planned(&self.over)?;
+        Ok(runs.into_iter().zip(arms).collect())
+    }
+
+    /// The compared runs that this part trains: all of them without a shard.
+    ///
+    /// # Errors
+    /// None beyond those of [`plan`](Self::plan).
+    pub fn mine(&self) -> Result<Vec<(Run, usize)>> {
+        let planned = self.planned(&self.over)?;
+        Ok(self.part(&planned))
+    }
+
+    /// The runs of a phase that this part trains, with the index of each one's method.
+    fn part(&self, planned: &Planned) -> Vec<(Run, usize)> {
+        let mine = self.request.shard.map_or_else(|| planned.runs.clone(), |shard| shard.of(&planned.runs));
+        let arm_of = |run: &Run| {
+            let index = planned.runs.iter().position(|other| other.folder == run.folder);
+            index.map_or(0, |index| planned.arms[index])
+        };
+        let with_arm = |run: Run| {
+            let arm = arm_of(&run);
+            (run, arm)
+        };
+        mine.into_iter().map(with_arm).collect()
     }
 
     /// Whether a run is finished.
@@ -279,22 +338,28 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
     /// # Errors
     /// The errors of [`check`](gnr_train::check).
     pub fn check(&self) -> Result<gnr_train::Plan> {
-        let (mut first, mut told) = (None, Vec::new());
-        for (title, recipe) in self.recipes()? {
-            let plan = gnr_train::check(recipe)?;
-            told.push((title, plan.data.clone()));
-            first.get_or_insert(plan);
-        }
-        let plan = first.ok_or_else(|| StudyError::Request("a comparison needs a method".into()))?;
-        Ok(gnr_train::Plan { data: lines::merged(&told), ..plan })
+        let mut plans = self.plans()?;
+        let told: Vec<(String, Vec<String>)> =
+            plans.iter().map(|(title, plan)| (title.clone(), plan.data.clone())).collect();
+        // There is a method: `plan` refuses a comparison without any.
+        let (_, first) = plans.remove(0);
+        Ok(gnr_train::Plan { data: lines::merged(&told), ..first })
+    }
+
+    /// Opens images and models of every method. Returns the plan of each with its title.
+    ///
+    /// # Errors
+    /// The errors of [`check`](gnr_train::check).
+    pub fn plans(&self) -> Result<Vec<(String, gnr_train::Plan)>> {
+        self.recipes()?.into_iter().map(|(title, recipe)| Ok((title, gnr_train::check(recipe)?))).collect()
     }
 
     /// Trains the runs that are not finished, measures, and writes the report. Setting `stop` ends the runs after their
     /// current step, with checkpoints.
     ///
     /// # Errors
-    /// [`StudyError::Locked`] when another process compares in the folder, an error of the disk, a method of which no
-    /// seed could be trained. A run that fails alone is in the report.
+    /// [`StudyError::Locked`] when another process compares in the folder, an error of the disk, no run that could
+    /// be trained to its end. A run that fails, and a method of which every try or seed fails, is in the report.
     pub fn run(
         &self,
         observer: &mut (dyn CompareObserver + Send),
@@ -317,7 +382,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             let of = |arm| choices.tuning(arm).cloned();
             tuned = self.request.arms.iter().map(of).collect::<Result<_>>()?;
         }
-        let planned = self.planned(&over)?;
+        let lost = |arm: usize| tuned.get(arm).is_some_and(|tuned| tuned.failure.is_some());
+        let planned = self.planned(&over)?.without(lost);
         // A run is measured when it ends. A comparison that takes days then has the sharpness of every finished run.
         let setting = Setting::of(plan.training_images);
         let measuring = Measuring { folder: &self.request.folder, setting, stop };
@@ -350,15 +416,8 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         observer: &mut (dyn CompareObserver + Send),
         stop: &AtomicBool,
     ) -> Result<Result<Vec<Failure>, CompareOutcome>> {
-        let mine: Vec<Run> = match self.request.shard {
-            Some(shard) => shard.of(&planned.runs),
-            None => planned.runs.clone(),
-        };
-        let arm_of = |run: &Run| {
-            let index = planned.runs.iter().position(|other| other.folder == run.folder);
-            index.map_or(0, |index| planned.arms[index])
-        };
-        observer.on_phase(phase, &mine, &mine.iter().map(arm_of).collect::<Vec<_>>());
+        let (mine, arms): (Vec<Run>, Vec<usize>) = self.part(planned).into_iter().unzip();
+        observer.on_phase(phase, &mine, &arms);
         failed::forget(&self.request.folder, &mine)?;
         match train_all_then(&mine, self.request.workers, observer, stop, then)? {
             Trained::Interrupted => return Ok(Err(CompareOutcome::Interrupted)),

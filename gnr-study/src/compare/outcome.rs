@@ -6,7 +6,7 @@ use gnr_train::{EpochMetrics, Recipe, RecipeError};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Compare, Planned,
+    Compare, Planned, arm,
     choices::TunedIn,
     measure::Sharpness,
     tune::{self, Try},
@@ -61,12 +61,34 @@ pub struct Tuned {
     /// Keys whose chosen value is at the edge of its grid, with the value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub at_edge: Vec<String>,
+    /// Why a try failed, if every try did: then nothing was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 impl Tuned {
     /// The tuning of a method before its first try.
     pub(super) fn new(arm: &str) -> Self {
-        Self { arm: arm.into(), tries: Vec::new(), best: 0, finalists: Vec::new(), at_edge: Vec::new() }
+        Self {
+            arm: arm.into(),
+            tries: Vec::new(),
+            best: 0,
+            finalists: Vec::new(),
+            at_edge: Vec::new(),
+            failure: None,
+        }
+    }
+
+    /// Chooses the best of the tries so far. If all of them failed, the first one stands for the choice, so that later
+    /// tries begin at the recipe; `reason` says why a try of this phase failed, if one did.
+    pub(super) fn judged(&mut self, reason: Option<&str>) {
+        if let Some(best) = tune::best(&self.tries) {
+            (self.best, self.failure) = (best, None);
+        } else {
+            self.best = 0;
+            let reason = reason.unwrap_or("one of its seeds failed");
+            self.failure.get_or_insert_with(|| reason.to_owned());
+        }
     }
 
     /// The assignments of the best try; empty before the first one.
@@ -89,7 +111,7 @@ pub struct ArmResult {
     pub title: String,
     /// The assignments over the recipe, those of tuning included.
     pub assignments: Vec<String>,
-    /// The finished runs, by seed.
+    /// The finished runs, by seed. Empty if every seed failed.
     pub runs: Vec<RunResult>,
 }
 
@@ -212,6 +234,9 @@ impl Comparison {
 
 impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
     /// Reads the finished runs.
+    ///
+    /// # Errors
+    /// A run that cannot be read; no finished run of any method.
     pub(super) fn collect(
         &self,
         planned: &Planned,
@@ -221,22 +246,29 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
         plan: &gnr_train::Plan,
     ) -> Result<Comparison> {
         let mut arms = Vec::new();
-        for (index, (arm, words)) in self.request.arms.iter().zip(over).enumerate() {
-            let recipe = (self.load)(words)?;
+        let recipes = over.iter().map(|words| (self.load)(words)).collect::<Result<Vec<_>, _>>()?;
+        let titles = arm::titles(&self.request.arms, &recipes);
+        for (index, ((arm, words), title)) in self.request.arms.iter().zip(over).zip(titles).enumerate() {
             let mut runs = Vec::new();
             for (run, _) in planned.runs.iter().zip(&planned.arms).filter(|(_, of)| **of == index) {
                 if is_finished(&run.folder) {
                     runs.push(result(run.recipe.train.seed, &run.folder)?);
                 }
             }
-            if runs.is_empty() {
-                let reason = failures.iter().find(|failure| planned.arms[failure.run] == index);
-                let reason = reason.map_or("no run is finished", |failure| &failure.reason);
-                return Err(StudyError::Request(format!("no seed of `{}` was trained: {reason}", arm.name)));
-            }
             runs.sort_by_key(|run| run.seed);
-            let title = arm.title(&recipe);
             arms.push(ArmResult { name: arm.name.clone(), title, assignments: words.clone(), runs });
+        }
+        let untuned = tuning.iter().filter_map(|tuned| {
+            let reason = tuned.failure.as_ref()?;
+            Some((tuned.arm.clone(), format!("not trained, because every try failed: {reason}")))
+        });
+        let failures = failures.iter().map(|f| (f.name.clone(), f.reason.clone()));
+        let failures: Vec<(String, String)> = untuned.chain(failures).collect();
+        if arms.iter().all(|arm| arm.runs.is_empty()) {
+            let (name, reason) = failures.first().map_or(("of any method", "none is finished"), |failure| {
+                (failure.0.as_str(), failure.1.as_str())
+            });
+            return Err(StudyError::Request(format!("no run was trained to its end; {name}: {reason}")));
         }
         let commit = gnr_train::commit().map_or_else(String::new, |commit| format!(", commit {commit}"));
         Ok(Comparison {
@@ -249,7 +281,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             arms,
             tuning,
             tuned_in: None,
-            failures: failures.iter().map(|f| (f.name.clone(), f.reason.clone())).collect(),
+            failures,
         })
     }
 }
@@ -294,9 +326,17 @@ impl Comparison {
         Ok(bare(recipe) == bare(&theirs))
     }
 
-    /// The accuracy of the first method, in words.
+    /// The accuracy of the first method, in words, if it is the recipe's optimiser alone: not tuned, without
+    /// regularisers and without settings of its own.
     pub fn baseline(&self) -> Option<String> {
         let base = self.arms.first()?;
+        let parse = |words: &[String]| Recipe::parse("compare.json", "run", &self.recipe, words).ok();
+        let (theirs, own) = (parse(&[])?, parse(&base.assignments)?);
+        let alone = own.method.regularizers.is_empty();
+        let plain = Recipe { method: theirs.method.clone(), ..own } == theirs;
+        if !alone || !plain || !self.tuning.is_empty() {
+            return None;
+        }
         Some(format!(
             "{} alone reaches {:.1} % here ({} seeds, `{}`)",
             base.title,
@@ -304,5 +344,39 @@ impl Comparison {
             base.runs.len(),
             self.command.trim_end()
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A comparison whose first method has these assignments over a recipe with GNR.
+    fn comparison(assignments: &[&str], tuned: bool) -> Comparison {
+        let run = json!({
+            "seed": 0, "test_accuracy": 0.5, "best_test_accuracy": 0.5, "seconds": 1.0, "gradients_per_step": 1.0,
+            "products_per_step": 0.0, "curve": [],
+        });
+        let tries = json!([{ "arm": "base", "tries": [], "best": 0 }]);
+        let whole = json!({
+            "name": "r", "command": "gnr compare", "program": "gnr", "recipe": "method.gnr = true", "data": [],
+            "parameters": 1, "tuning": if tuned { tries } else { json!([]) },
+            "arms": [{ "name": "base", "title": "SGD", "assignments": assignments, "runs": [run] }],
+        });
+        serde_json::from_value(whole).unwrap()
+    }
+
+    #[test]
+    fn the_baseline_is_the_optimiser_alone() {
+        let words = comparison(&["method.gnr=false"], false).baseline().unwrap();
+        assert!(words.starts_with("SGD alone reaches 50.0 % here"), "{words}");
+        for other in
+            [&[][..], &["method.gnr=false", "optimizer.lr=0.7"], &["method.gnr=false", "method.sam=true"]]
+        {
+            assert_eq!(comparison(other, false).baseline(), None, "{other:?}");
+        }
+        assert_eq!(comparison(&["method.gnr=false"], true).baseline(), None);
     }
 }

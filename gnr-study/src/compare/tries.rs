@@ -10,7 +10,7 @@ use super::{
     tune::{self, FIRST_SEED, Finalists, HALVES, Half, Try, Tuning},
 };
 use crate::{
-    error::{Result, StudyError},
+    error::Result,
     results::{finished_summary, is_finished},
     runner::Run,
 };
@@ -59,11 +59,12 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
                 return Ok(Err(outcome));
             }
         }
-        for (over, tuned) in self.over.iter().zip(&mut tuned) {
+        for (over, tuned) in self.over.iter().zip(&mut tuned).filter(|(_, tuned)| tuned.failure.is_none()) {
             let recipe = (self.load)(over)?;
             let mut axes: Vec<_> = HALVES.iter().flat_map(|&half| tuning.axes(&recipe, half)).collect();
             axes.dedup();
-            tuned.at_edge = tune::at_edge(&axes, &tuned.chosen());
+            let chosen = (self.load)(&[over.as_slice(), &tuned.chosen()].concat())?;
+            tuned.at_edge = tune::at_edge(&axes, &chosen);
             tuned.at_edge.dedup();
         }
         Ok(Ok(tuned))
@@ -127,9 +128,10 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             runs: by_cost.iter().map(|(run, _)| run.clone()).collect(),
             arms: by_cost.iter().map(|(_, candidate)| candidate.arm).collect(),
         };
-        if let Err(outcome) = self.train(phase, &planned, &(), observer, stop)? {
-            return Ok(Err(outcome));
-        }
+        let failures = match self.train(phase, &planned, &(), observer, stop)? {
+            Ok(failures) => failures,
+            Err(outcome) => return Ok(Err(outcome)),
+        };
         for (run, candidate) in &runs {
             if is_finished(&run.folder) {
                 let summary = finished_summary(&run.folder)?;
@@ -145,10 +147,9 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
                 one.val_accuracies.clear();
             }
         }
-        for tuned in tuned {
-            tuned.best = tune::best(&tuned.tries).ok_or_else(|| {
-                StudyError::Request(format!("every try of `{}` failed with one seed at least", tuned.arm))
-            })?;
+        for (arm, tuned) in tuned.iter_mut().enumerate() {
+            let first = failures.iter().find(|failure| planned.arms[failure.run] == arm);
+            tuned.judged(first.map(|failure| failure.reason.as_str()));
         }
         Ok(Ok(()))
     }

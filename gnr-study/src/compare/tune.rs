@@ -5,12 +5,18 @@
 //! and weight decay. Tries are points of a grid in a seeded order, none twice; the very first is the recipe itself. The
 //! best of all tries is taken: by the accuracy of their seeds, or, among the few best, by that of further seeds too.
 
+use std::collections::BTreeSet;
+
 use gnr_train::{Recipe, RecipeError};
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
 use super::{arm::Arm, outcome::Tuned};
-use crate::sweep::{Axis, assignments, points};
+use crate::{
+    error::StudyError,
+    recipe_keys,
+    sweep::{Axis, assignments, points},
+};
 
 /// The options of tuning.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +99,31 @@ impl Tuning {
         axes
     }
 
+    /// Checks that every given grid takes the place of a usual one of some method. `recipes` has the resolved recipe of
+    /// each method.
+    ///
+    /// # Errors
+    /// A grid whose key no method varies; two grids of one key.
+    pub(super) fn check_grids(&self, recipes: &[Recipe]) -> Result<(), StudyError> {
+        let axes = recipes.iter().flat_map(|recipe| HALVES.map(|half| self.axes(recipe, half)));
+        let keys: BTreeSet<String> = axes.flatten().map(|axis| axis.key).collect();
+        for (index, Axis { key, .. }) in self.grids.iter().enumerate() {
+            if !keys.contains(key) {
+                let known: Vec<&str> = keys.iter().map(String::as_str).collect();
+                return Err(StudyError::Request(format!(
+                    "--grid {key}: expected a key that tuning varies for one of the methods: {}",
+                    known.join(", ")
+                )));
+            }
+            if self.grids[..index].iter().any(|earlier| earlier.key == *key) {
+                return Err(StudyError::Request(format!(
+                    "--grid {key} is given twice: expected one list of its values"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// The tries of one half: the assignments of each over the arm's assignments `over`. For the second half, `tuned`
     /// has the tries of the first. The very first try changes nothing. A first half whose grid is small leaves more
     /// tries to the second.
@@ -153,13 +184,13 @@ pub(super) fn foremost(tries: &[Try], count: usize) -> Vec<usize> {
     means.into_iter().map(|(index, _)| index).take(count).collect()
 }
 
-/// The keys whose chosen value is the smallest or largest of its axis.
-pub(super) fn at_edge(axes: &[Axis], chosen: &[String]) -> Vec<String> {
+/// The keys whose value in the chosen recipe lies at an end of its axis, or beyond. The values of keys that the choice
+/// left as they were are the recipe's own.
+pub(super) fn at_edge(axes: &[Axis], chosen: &Recipe) -> Vec<String> {
+    let values = recipe_keys::values(chosen).unwrap_or_default();
     let mut keys = Vec::new();
     for axis in axes {
-        // The last assignment of a key is the one that counts.
-        let value = chosen.iter().rev().find_map(|word| word.strip_prefix(&axis.key)?.strip_prefix('='));
-        let Some(value) = value.and_then(|value| value.parse::<f64>().ok()) else { continue };
+        let Some(value) = values.get(&axis.key).and_then(|value| value.parse::<f64>().ok()) else { continue };
         if axis.edge(value).is_some() {
             keys.push(readable(&format!("{}={value:?}", axis.key)));
         }
@@ -260,6 +291,22 @@ mod tests {
     }
 
     #[test]
+    fn a_grid_that_no_method_varies_is_refused() {
+        let arm: Arm = "gnr".parse().unwrap();
+        let recipes = [load(&[]).unwrap(), load(&arm.over(&load(&[]).unwrap())).unwrap()];
+        let checked = |grids: &[&str]| {
+            let grids = grids.iter().map(|grid| grid.parse().unwrap()).collect();
+            Tuning { grids, ..tuning(4) }.check_grids(&recipes).map_err(|error| error.to_string())
+        };
+        assert_eq!(checked(&["method.gnr.alpha=1.0,2.0", "optimizer.lr=0.1,0.2"]), Ok(()));
+        let error = checked(&["method.gnr.alhpa=1.0,2.0"]).unwrap_err();
+        let keys = "method.gnr.alpha, method.gnr.rho, optimizer.lr, optimizer.weight_decay";
+        assert!(error.starts_with("--grid method.gnr.alhpa: ") && error.ends_with(keys), "{error}");
+        let error = checked(&["optimizer.lr=0.1,0.2", "optimizer.lr=0.3,0.4"]).unwrap_err();
+        assert!(error.contains("is given twice"), "{error}");
+    }
+
+    #[test]
     fn the_best_try_is_the_first_of_equals_and_never_a_failed_one() {
         let of = |values: &[f64]| Try { val_accuracies: values.to_vec(), ..Try::new(Vec::new()) };
         assert_eq!(best(&[of(&[0.5]), of(&[0.8]), of(&[]), of(&[0.8])]), Some(1));
@@ -274,9 +321,14 @@ mod tests {
         let axes =
             ["optimizer.lr=0.1,0.2,0.4", "optimizer.weight_decay=0.0,0.1,0.2", "method.gnr.alpha=1.0,2.0"];
         let axes: Vec<Axis> = axes.iter().map(|axis| axis.parse().unwrap()).collect();
-        let edge = |words: &[&str]| at_edge(&axes, &words.iter().map(|&w| w.to_owned()).collect::<Vec<_>>());
+        let edge = |words: &[&str]| {
+            at_edge(&axes, &load(&words.iter().map(|&w| w.to_owned()).collect::<Vec<_>>()).unwrap())
+        };
         assert_eq!(edge(&["optimizer.lr=0.1", "optimizer.lr=0.4", "optimizer.weight_decay=0.0"]), ["lr=0.4"]);
         assert_eq!(edge(&["optimizer.lr=0.2", "method.gnr.alpha=2.0"]), Vec::<String>::new());
+        // The recipe's own values count, too: its learning rate is 0.1.
+        assert_eq!(edge(&[]), ["lr=0.1"]);
+        assert_eq!(edge(&["optimizer.lr=0.8", "optimizer.weight_decay=0.3"]), ["lr=0.8", "weight_decay=0.3"]);
     }
 
     #[test]

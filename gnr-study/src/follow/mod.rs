@@ -196,10 +196,20 @@ impl FollowedRun {
 
     /// The last test accuracy, a fraction: that of the averaged weights where the run averages.
     pub fn test_accuracy(&self) -> Option<f64> {
-        let of = |summary: &Summarized| summary.method_accuracy();
+        Some(self.tested()?.1)
+    }
+
+    /// The number of epochs that were done at the last test accuracy. Not every epoch has an evaluation.
+    pub fn evaluated_epoch(&self) -> Option<u64> {
+        Some(self.tested()?.0)
+    }
+
+    /// The epoch and the value of the last test accuracy.
+    fn tested(&self) -> Option<(u64, f64)> {
+        let of = |summary: &Summarized| Some((self.epochs_done(), summary.method_accuracy()?));
         self.summary.as_ref().and_then(of).or_else(|| {
-            let epochs = self.log.epochs().iter().rev();
-            epochs.into_iter().find_map(|epoch| epoch.average_test_accuracy.or(epoch.test_accuracy))
+            let accuracy = |epoch: &EpochMetrics| epoch.average_test_accuracy.or(epoch.test_accuracy);
+            self.log.epochs().iter().rev().find_map(|epoch| Some((epoch.epoch, accuracy(epoch)?)))
         })
     }
 

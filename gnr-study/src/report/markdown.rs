@@ -4,7 +4,9 @@ use super::{Block, Document};
 
 fn table(header: &[String], rows: &[Vec<String>]) -> String {
     let line = |cells: &[String]| {
-        let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        // A line break would end the row.
+        let cell = |cell: &String| cell.trim().replace('|', "\\|").lines().collect::<Vec<_>>().join("<br>");
+        let cells: Vec<String> = cells.iter().map(cell).collect();
         format!("| {} |\n", cells.join(" | "))
     };
     let rule = format!("|{}\n", "---|".repeat(header.len()));
@@ -29,5 +31,16 @@ impl Document {
             }
         }
         parts.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_of_two_lines_is_one_row() {
+        let text = table(&["run".into(), "reason".into()], &[vec!["a|b".into(), "one\ntwo\n".into()]]);
+        assert_eq!(text, "| run | reason |\n|---|---|\n| a\\|b | one<br>two |\n");
     }
 }

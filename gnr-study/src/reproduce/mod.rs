@@ -160,6 +160,14 @@ impl ReproduceRequest {
         Ok(Reproduced::Done)
     }
 
+    /// Looks for the targets and their data, and trains nothing.
+    ///
+    /// # Errors
+    /// Unknown targets and missing data.
+    pub fn check(&self) -> Result<()> {
+        self.locate(&self.targets()?).map(drop)
+    }
+
     /// Says which runs there would be, which are finished already, the cost of the others, and their approximate time
     /// here.
     ///

@@ -16,16 +16,16 @@ pub(super) struct Progress<'a> {
     /// The time at which each run began, until it ends.
     began: Vec<Option<Instant>>,
     done: usize,
-    cost_left: f64,
+    /// Whether each run has ended.
+    ended: Vec<bool>,
     /// Cost and seconds of the runs that ended, to turn cost into time.
     spent: (f64, f64),
 }
 
 impl<'a> Progress<'a> {
     pub(super) fn new(runs: &'a [Run], jobs: usize, say: Say<'a>) -> Self {
-        let cost_left = runs.iter().map(|run| run.cost).sum();
-        let began = vec![None; runs.len()];
-        Self { runs, jobs, say, started: Instant::now(), began, done: 0, cost_left, spent: (0.0, 0.0) }
+        let (began, ended) = (vec![None; runs.len()], vec![false; runs.len()]);
+        Self { runs, jobs, say, started: Instant::now(), began, done: 0, ended, spent: (0.0, 0.0) }
     }
 
     /// Reports that all runs ended because they were asked to.
@@ -45,25 +45,30 @@ impl<'a> Progress<'a> {
     fn ended(&mut self, run: usize, time: Duration, told: &str, counts: bool) {
         let Run { name, cost, .. } = &self.runs[run];
         self.done += 1;
-        self.cost_left -= cost;
+        self.ended[run] = true;
         if counts {
             self.spent.0 += cost;
             self.spent.1 += time.as_secs_f64();
         }
         let all = self.runs.len();
         let left = match self.remaining() {
-            Some(left) if self.done < all => format!("about {} left", short(left)),
-            _ => format!("{} in all", short(self.started.elapsed().as_secs_f64())),
+            _ if self.done == all => format!("; {} in all", short(self.started.elapsed().as_secs_f64())),
+            Some(left) => format!("; about {} left", short(left)),
+            None => String::new(),
         };
         let seconds = time.as_secs_f64();
-        (self.say)(&format!("[{:>3}/{all}] {name:<38} {told} in {seconds:.1} s; {left}", self.done));
+        (self.say)(&format!("[{:>3}/{all}] {name:<38} {told} in {seconds:.1} s{left}", self.done));
     }
 
-    /// Remaining time in seconds.
+    /// Remaining time in seconds: at least that of the longest run, because no number of jobs makes it shorter. `None`
+    /// before a run has ended.
     fn remaining(&self) -> Option<f64> {
         let (cost, seconds) = self.spent;
-        let at_once = self.jobs.min(self.runs.len()).max(1);
-        (cost > 0.0).then(|| self.cost_left.max(0.0) * seconds / cost / at_once as f64)
+        let left =
+            || self.runs.iter().zip(&self.ended).filter(|(_, ended)| !**ended).map(|(run, _)| run.cost);
+        let at_once = self.jobs.min(left().count()).max(1);
+        let units = left().fold(left().sum::<f64>() / at_once as f64, f64::max);
+        (cost > 0.0).then(|| units * seconds / cost)
     }
 }
 
@@ -122,9 +127,25 @@ mod tests {
         progress.ended(0, Duration::from_secs(10), "50.00 %", true);
         assert_eq!(progress.remaining(), Some(10.0), "4 of cost left at 5 s each, 2 at a time");
         progress.on_run(1, Finished::Failed(&TrainError::Request("no".into())));
-        assert_eq!(progress.remaining(), Some(5.0));
+        assert_eq!(progress.remaining(), Some(10.0), "one run of 10 s is left, which has one job");
         assert!(said[0].contains("50.00 % in 10.0 s; about 10 s left"), "{said:?}");
         assert!(said[1].contains("FAILED: no (in b)"), "{said:?}");
+    }
+
+    #[test]
+    fn a_first_run_that_fails_tells_no_time_of_the_others() {
+        let runs = ["a", "b"].map(|name| Run {
+            name: name.into(),
+            folder: PathBuf::from(name),
+            recipe: gnr_train::Recipe::default(),
+            cost: 1.0,
+        });
+        let mut said = Vec::new();
+        let mut say = |line: &str| said.push(line.to_owned());
+        let mut progress = Progress::new(&runs, 1, &mut say);
+        progress.on_run(0, Finished::Failed(&TrainError::Request("no".into())));
+        progress.on_run(1, Finished::Failed(&TrainError::Request("no".into())));
+        assert!(said[0].ends_with("in 0.0 s") && said[1].ends_with("s in all"), "{said:?}");
     }
 
     #[test]

@@ -1,10 +1,6 @@
 //! The measurements in a run's folder: spectrum, trace, density, sharpness, and every figure that was drawn.
 
-use std::{
-    fs,
-    io::ErrorKind,
-    path::{Path, PathBuf},
-};
+use std::{fs, io::ErrorKind, path::Path};
 
 use gnr_plot::{Axis, Content, Figure, Lines, Panel, Series, inline_svg};
 use serde::de::DeserializeOwned;
@@ -12,7 +8,7 @@ use serde_json::Value;
 
 use super::number;
 use crate::{
-    compare::Sharpness,
+    compare::measured_of,
     error::{Result, io},
     follow::FollowedRun,
     report::Block,
@@ -60,7 +56,7 @@ pub(super) fn found(run: &FollowedRun) -> Result<Found> {
             found.blocks.push(Block::Paragraph(subject(&report["subject"], after, run)));
         }
     }
-    found.of_comparison(run)?;
+    found.of_comparison(run);
     if !none.is_empty() {
         let commands: Vec<String> = none.iter().map(|command| format!("`gnr {command} RUN`")).collect();
         found.missing.push(format!("not measured: {}", commands.join(", ")));
@@ -205,11 +201,16 @@ impl Found {
     }
 
     /// The measurements of `gnr compare` for one of its own runs, in `../../measures/RUN`.
-    fn of_comparison(&mut self, run: &FollowedRun) -> Result<()> {
-        let at = run.folder().parent().and_then(Path::parent).zip(run.folder().file_name());
-        let Some(path) = at.map(|(study, name)| study.join("measures").join(name)) else { return Ok(()) };
-        let path: PathBuf = path.join("sharpness-at-rho.json");
-        let Some(found) = json::<Sharpness>(&path)? else { return Ok(()) };
+    fn of_comparison(&mut self, run: &FollowedRun) {
+        let Some((found, present)) = measured_of(run.folder()) else { return };
+        if !present {
+            self.missing.push(
+                "sharpness, as the comparison measured it: measured at other weights, because the run was trained anew since; \
+                 `gnr compare` measures it again"
+                    .into(),
+            );
+            return;
+        }
         let setting = found.setting;
         self.blocks.push(Block::Heading("Sharpness, as the comparison measured it".into()));
         self.blocks.push(table(
@@ -225,7 +226,6 @@ impl Found {
             "On {} training images, trace by {} vectors, within ρ = {}.",
             setting.images, setting.probes, setting.rho
         )));
-        Ok(())
     }
 }
 

@@ -95,7 +95,13 @@ fn state(run: &FollowedRun, now: SystemTime) -> String {
     let of = run.epochs().map_or_else(String::new, |epochs| format!(" of {epochs}"));
     let done = format!("{}{of} epochs", run.epochs_done());
     match run.activity() {
-        Activity::Finished => format!("finished, {done}"),
+        Activity::Finished => match run.collapsed_at_epoch() {
+            Some(epoch) if run.epochs().is_some_and(|all| run.epochs_done() < all) => {
+                format!("ended early, because it collapsed at epoch {epoch}: {done}")
+            }
+            Some(epoch) => format!("finished, {done}; collapsed from epoch {epoch} on"),
+            None => format!("finished, {done}"),
+        },
         Activity::Training => {
             let left = run
                 .seconds_left(now)

@@ -23,7 +23,7 @@ pub(super) fn report(run: &FollowedRun, now: SystemTime) -> Result<RunReport> {
                 .into(),
         )),
         Activity::Stopped => blocks.push(Block::Caveat(format!(
-            "The run is not finished (no summary.json): `gnr resume {}` goes on.",
+            "The run is not finished (no summary.json that says so): `gnr resume {}` goes on.",
             run.folder().display()
         ))),
     }
@@ -85,7 +85,8 @@ fn title(run: &FollowedRun) -> String {
 
 fn headline(run: &FollowedRun, now: SystemTime) -> String {
     let accuracy = run.test_accuracy().map_or_else(String::new, |accuracy| {
-        format!(" Test accuracy {:.2} % after epoch {}.", 100.0 * accuracy, run.epochs_done())
+        let epoch = run.evaluated_epoch().unwrap_or_else(|| run.epochs_done());
+        format!(" Test accuracy {:.2} % after epoch {epoch}.", 100.0 * accuracy)
     });
     let what = run.recipe().map_or_else(
         |_| String::new(),

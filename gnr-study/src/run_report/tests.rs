@@ -65,6 +65,18 @@ fn a_run_that_trains_shows_what_is_whole() {
     assert!(stopped.contains("gnr resume"));
 }
 
+/// An epoch without an evaluation does not have the accuracy of an earlier one.
+#[test]
+fn the_headline_names_the_epoch_of_the_evaluation() {
+    let home = tempfile::tempdir().unwrap();
+    let at = home.path();
+    write(at, "recipe.toml", "[train]\nepochs = 4\n");
+    let unevaluated = epochs(3).lines().last().unwrap().replace("\"test_accuracy\":0.3,", "");
+    write(at, "metrics.jsonl", &format!("{}{unevaluated}\n", epochs(2)));
+    let (words, _) = page(&[at], SystemTime::now());
+    assert!(words.contains("Test accuracy 20.00 % after epoch 2."), "{words}");
+}
+
 #[test]
 fn a_run_that_collapsed_says_so() {
     let home = tempfile::tempdir().unwrap();
@@ -79,6 +91,10 @@ fn a_run_that_collapsed_says_so() {
     write(at, "summary.json", "{\"finished\":true,\"test_accuracy\":0.1}");
     let (words, _) = page(&[at], SystemTime::now());
     assert!(words.contains("The run has collapsed: after epoch 2, and in every evaluation since"), "{words}");
+    let other = tempfile::tempdir().unwrap();
+    write(other.path(), "recipe.toml", "[train]\nepochs = 4\n");
+    let (words, _) = page(&[at, other.path()], SystemTime::now());
+    assert!(words.contains("ended early, because it collapsed at epoch 2: 4 of 9 epochs"), "{words}");
     write(at, "metrics.jsonl", &epochs(4));
     assert!(!page(&[at], SystemTime::now()).0.contains("collapsed"));
 }

@@ -46,20 +46,18 @@ impl Axis {
         }
     }
 
-    /// The end of the axis at which a number lies, if it does: a wider axis may then have a better value. Zero is a
-    /// bound by itself, and of one or two values each is an end, so that these give `None`.
+    /// The end of the axis at or beyond which a number lies: a wider axis may then have a better value. `None` within
+    /// the axis. Zero is a bound by itself, and of one or two values each is an end, so that these give `None`, too.
     pub(crate) fn edge(&self, value: f64) -> Option<Edge> {
         let number = |value: &Value| value.as_float().or_else(|| Some(value.as_integer()? as f64));
         let values: Vec<f64> = self.values.iter().filter_map(number).collect();
-        if value == 0.0 || values.len() < 3 || !values.contains(&value) {
+        if value == 0.0 || values.len() < 3 {
             return None;
         }
-        let smaller = values.iter().filter(|other| **other < value).count();
-        match smaller {
-            0 => Some(Edge::Smallest),
-            n if n + 1 == values.len() => Some(Edge::Largest),
-            _ => None,
+        if values.iter().all(|other| value <= *other) {
+            return Some(Edge::Smallest);
         }
+        values.iter().all(|other| *other <= value).then_some(Edge::Largest)
     }
 
     /// The last word of the key.
@@ -149,9 +147,15 @@ mod tests {
         let edge = |axis: &str, value| axis.parse::<Axis>().unwrap().edge(value);
         assert_eq!(edge("a=0.3,0.1,3,1", 0.1), Some(Edge::Smallest));
         assert_eq!(edge("a=0.3,0.1,3,1", 3.0), Some(Edge::Largest));
-        for (axis, value) in
-            [("a=0.3,0.1,3,1", 1.0), ("a=0.0,0.1,0.2", 0.0), ("a=1,2", 2.0), ("a=x,y,z", 1.0)]
-        {
+        assert_eq!(edge("a=0.3,0.1,3,1", 0.05), Some(Edge::Smallest));
+        assert_eq!(edge("a=0.3,0.1,3,1", 4.0), Some(Edge::Largest));
+        for (axis, value) in [
+            ("a=0.3,0.1,3,1", 1.0),
+            ("a=0.3,0.1,3,1", 2.0),
+            ("a=0.0,0.1,0.2", 0.0),
+            ("a=1,2", 2.0),
+            ("a=x,y,z", 1.0),
+        ] {
             assert_eq!(edge(axis, value), None, "{axis} {value}");
         }
     }

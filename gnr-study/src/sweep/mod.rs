@@ -14,7 +14,7 @@ pub use result::{Point, SweepResult};
 
 use std::{path::PathBuf, sync::atomic::AtomicBool};
 
-use gnr_train::{Recipe, RecipeError, write_atomically};
+use gnr_train::{Recipe, RecipeError, recipe::Data, write_atomically};
 
 use crate::{
     error::{Result, StudyError},
@@ -27,6 +27,9 @@ use crate::{
 
 /// Fraction of the training images that is held out when the recipe holds out none: the paper's.
 pub const VALIDATION: f64 = 0.1;
+
+/// The key of the seed, which a study sets in each of its runs.
+pub(crate) const SEED: &str = "train.seed";
 
 /// The options of a sweep.
 #[derive(Clone, Debug)]
@@ -79,7 +82,8 @@ impl Sweep {
     /// assignments); a recipe that holds no validation images out gets [`VALIDATION`].
     ///
     /// # Errors
-    /// A key with two axes; a combination that is no valid recipe; a sweep without validation images.
+    /// A key with two axes, or the key of the seed; a combination that is no valid recipe; two combinations of one
+    /// recipe; a sweep without validation images.
     pub fn plan(
         request: SweepRequest,
         load: impl Fn(&[String]) -> Result<Recipe, RecipeError>,
@@ -90,10 +94,30 @@ impl Sweep {
                 return Err(StudyError::Request(problem));
             }
         }
+        if request.axes.iter().any(|axis| axis.key == SEED) {
+            return Err(StudyError::Request(format!(
+                "{SEED} cannot be swept: every combination is trained with the seeds 0, 1, …; expected their number (--seeds)"
+            )));
+        }
         let points = grid::points(&request.axes);
         let (mut runs, mut of, mut chosen) = (Vec::new(), Vec::new(), Vec::new());
+        let mut held_out: Vec<Recipe> = Vec::new();
         for point in &points {
-            chosen.push(load(&grid::assignments(&request.axes, point))?);
+            let recipe = load(&grid::assignments(&request.axes, point))?;
+            let mut run = Recipe { name: String::new(), ..recipe.clone() };
+            if run.data.validation == 0.0 {
+                run.data.validation = VALIDATION;
+            }
+            if let Some(equal) = held_out.iter().position(|earlier| *earlier == run) {
+                let [one, other] =
+                    [&points[equal], point].map(|point| grid::assignments(&request.axes, point).join(" "));
+                return Err(StudyError::Request(format!(
+                    "{one} and {other} are one recipe: expected values that differ in what is trained (a data.validation of 0 \
+                     is {VALIDATION} in a sweep)"
+                )));
+            }
+            held_out.push(run);
+            chosen.push(recipe);
         }
         // Seeds are outermost, so that an interrupted sweep has looked at the whole grid.
         let weights = Weights::default();
@@ -139,18 +163,28 @@ impl Sweep {
         is_finished(&run.folder)
     }
 
-    /// Opens the images and builds the model of the first run, so that missing files are errors before any training.
-    /// Returns the number of validation images.
+    /// Opens the images of every combination and builds the first one's model, so that missing files are errors before
+    /// any training. Returns the number of validation images of each combination.
     ///
     /// # Errors
     /// The errors of [`check`](gnr_train::check).
-    pub fn check(&self) -> Result<usize> {
-        let Some(first) = self.runs.first() else { return Ok(0) };
-        gnr_train::check(first.recipe.clone())?.validation_images.ok_or_else(|| {
-            StudyError::Request(
-                "a sweep chooses by validation accuracy, and data.validation holds no image out".into(),
-            )
-        })
+    pub fn check(&self) -> Result<Vec<usize>> {
+        let mut known: Vec<(&Data, usize)> = Vec::new();
+        // The runs of the first seed are the combinations in order.
+        let combinations = self.runs.get(..self.points.len()).unwrap_or_default();
+        for run in combinations {
+            if known.iter().any(|(data, _)| **data == run.recipe.data) {
+                continue;
+            }
+            let images = gnr_train::check(run.recipe.clone())?.validation_images.ok_or_else(|| {
+                StudyError::Request(
+                    "a sweep chooses by validation accuracy, and data.validation holds no image out".into(),
+                )
+            })?;
+            known.push((&run.recipe.data, images));
+        }
+        let of = |run: &Run| known.iter().find(|(data, _)| **data == run.recipe.data);
+        Ok(combinations.iter().filter_map(|run| Some(of(run)?.1)).collect())
     }
 
     /// Trains the runs that are not finished and writes `sweep.json`, `heatmap.html` and `chosen.toml`. Setting `stop`
@@ -178,7 +212,7 @@ impl Sweep {
             let missing = missing.into_iter().map(|run| run.name.clone()).collect();
             return Ok(SweepOutcome::Waiting { done, of, missing });
         }
-        let found = result::collect(self, validation_images, &failures)?;
+        let found = result::collect(self, &validation_images, &failures)?;
         let write = |name: &str, text: String| write_atomically(&folder.join(name), text.as_bytes());
         write("sweep.json", found.to_json()?)?;
         write("heatmap.html", found.to_html())?;
@@ -198,4 +232,37 @@ fn folder_name(name: &str, deciding: &Recipe) -> Result<String> {
     });
     let readable: String = words.collect::<Vec<_>>().join("_").chars().map(plain).take(120).collect();
     Ok(format!("{readable}-{:08x}", crc32c::crc32c(deciding.to_toml()?.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(axes: &[&str]) -> Result<Sweep> {
+        let request = SweepRequest {
+            axes: axes.iter().map(|axis| axis.parse().unwrap()).collect(),
+            seeds: 2,
+            folder: PathBuf::from("sweep"),
+            workers: Workers { jobs: 1, threads: 1 },
+            shard: None,
+        };
+        Sweep::plan(request, |words| Recipe::parse("test", "test", "", words))
+    }
+
+    #[test]
+    fn values_that_decide_nothing_are_refused() {
+        let refused = |axes: &[&str]| plan(axes).unwrap_err().to_string();
+        assert!(refused(&["train.seed=1,2"]).starts_with("train.seed cannot be swept"));
+        let words = refused(&["optimizer.lr=0.1,0.2", "data.validation=0.0,0.1"]);
+        let both =
+            "optimizer.lr=0.1 data.validation=0.0 and optimizer.lr=0.1 data.validation=0.1 are one recipe";
+        assert!(words.starts_with(both), "{words}");
+        assert_eq!(plan(&["data.validation=0.0,0.2"]).unwrap().len(), 4);
+    }
+
+    #[test]
+    fn every_combination_has_its_own_number_of_validation_images() {
+        let images = plan(&["data.validation=0.1,0.2", "optimizer.lr=0.1,0.2"]).unwrap().check().unwrap();
+        assert!(images[0] == images[1] && images[2] == images[3] && images[2] > images[0], "{images:?}");
+    }
 }

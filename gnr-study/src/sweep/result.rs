@@ -43,7 +43,7 @@ pub struct SweepResult {
     pub best: usize,
     /// Standard error of the best mean accuracy that comes of the number of validation images alone, as a fraction.
     pub standard_error: f64,
-    /// Number of validation images.
+    /// Number of validation images of the best combination.
     pub validation_images: usize,
     /// The chosen recipe, on all images.
     chosen: Recipe,
@@ -65,7 +65,13 @@ fn found(folder: &Path) -> Result<Option<(f64, f64, bool)>> {
 }
 
 /// Collects the results of the runs.
-pub(super) fn collect(sweep: &Sweep, validation_images: usize, failures: &[Failure]) -> Result<SweepResult> {
+///
+/// `validation_images` has the number of validation images of each combination.
+pub(super) fn collect(
+    sweep: &Sweep,
+    validation_images: &[usize],
+    failures: &[Failure],
+) -> Result<SweepResult> {
     let axes = sweep.request.axes.clone();
     let mut points: Vec<Point> = sweep
         .points
@@ -108,8 +114,8 @@ pub(super) fn collect(sweep: &Sweep, validation_images: usize, failures: &[Failu
             problem: format!("no combination of the grid could be trained, the first because: {reason}"),
         });
     };
-    let runs = sweep.request.seeds.max(1) as f64;
-    let standard_error = (mean * (1.0 - mean) / validation_images.max(1) as f64 / runs).sqrt();
+    let validation_images = validation_images[best];
+    let standard_error = standard_error(mean, validation_images);
     Ok(SweepResult {
         axes,
         points,
@@ -118,6 +124,12 @@ pub(super) fn collect(sweep: &Sweep, validation_images: usize, failures: &[Failu
         validation_images,
         chosen: sweep.chosen[best].clone(),
     })
+}
+
+/// The standard error of an accuracy that comes of the number of images alone. All seeds share the validation images,
+/// so that the mean of several seeds has the error of one.
+fn standard_error(accuracy: f64, images: usize) -> f64 {
+    (accuracy * (1.0 - accuracy) / images.max(1) as f64).sqrt()
 }
 
 impl SweepResult {

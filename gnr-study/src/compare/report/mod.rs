@@ -1,5 +1,6 @@
 //! A comparison as a report: tables, differences, curves, and in words what they support.
 
+mod headline;
 mod tuning;
 
 use std::{collections::BTreeSet, path::Path};
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     error::{Result, io},
     report::{Block, Document},
-    statistics::{Summary, Verdict},
+    statistics::Summary,
 };
 
 /// Writes `compare.json`, `compare.md`, `compare.html` and the curves.
@@ -37,6 +38,7 @@ impl Comparison {
     pub fn terminal(&self) -> String {
         let blocks = [
             vec![self.accuracies()],
+            self.collapsed().into_iter().collect(),
             self.difference_blocks(),
             self.sharpness_blocks(),
             self.tuning_blocks(),
@@ -47,71 +49,9 @@ impl Comparison {
             .terminal()
     }
 
-    /// One sentence that says which method is ahead, by how much, how surely and at what cost. A second one follows if
-    /// the base method was tuned less, or if the methods were tuned in another comparison.
-    pub fn headline(&self) -> String {
-        let means = self.arms.iter().enumerate().filter_map(|(i, arm)| Some((i, arm.accuracy()?)));
-        let Some((best, accuracy)) = means.max_by(|a, b| a.1.mean.total_cmp(&b.1.mean)) else {
-            return "No run is finished.".into();
-        };
-        let (arm, base) = (&self.arms[best], &self.arms[0]);
-        if self.arms.len() == 1 {
-            return format!(
-                "{} reaches {accuracy:.1} % test accuracy; it was compared with no other.",
-                base.title
-            );
-        }
-        if best == 0 {
-            return format!(
-                "{} has the highest mean test accuracy, {accuracy:.1} %; no other method helps here.",
-                base.title
-            );
-        }
-        let differences = self.differences();
-        let difference = differences.iter().find(|difference| difference.arm == best);
-        let told = difference.map_or_else(String::new, |difference| {
-            let interval = interval(&difference.points);
-            format!(
-                ", {:+.1} points over {} ({}; {})",
-                difference.points.mean,
-                base.title,
-                if interval == "–" {
-                    "one seed: no interval".into()
-                } else {
-                    format!("95 % interval {interval}")
-                },
-                difference.verdict
-            )
-        });
-        let cost = work(arm).zip(work(base)).map_or_else(String::new, |(own, base)| {
-            format!(", at {:.1} times the seconds", own[2] / base[2].max(1e-9))
-        });
-        let tries = |arm: &ArmResult| {
-            let tuned = self.tuning.iter().find(|tuned| tuned.arm == arm.name);
-            tuned.map_or(0, |tuned| tuned.tries.len())
-        };
-        let effort = if self.tuned_in.is_some() {
-            " Learning rate, weight decay and strengths were chosen in another comparison.".into()
-        } else if tries(arm) > tries(base) {
-            format!(" {} was tuned less: it had {} of {} tries.", base.title, tries(base), tries(arm))
-        } else {
-            String::new()
-        };
-        let ahead = matches!(
-            difference.map(|difference| difference.verdict),
-            Some(Verdict::Better | Verdict::BetterAlone)
-        );
-        let place = if ahead {
-            format!("is ahead with {accuracy:.1} % test accuracy")
-        } else {
-            format!("has the highest mean test accuracy, {accuracy:.1} %")
-        };
-        format!("{} {place}{told}{cost}.{effort}", arm.title)
-    }
-
     fn document(&self, svg: &str) -> Document {
         let mut blocks = vec![Block::Paragraph(self.headline())];
-        if self.arms.iter().any(|arm| arm.runs.len() < 3) {
+        if self.arms.iter().any(|arm| (1..3).contains(&arm.runs.len())) {
             blocks.push(Block::Caveat(
                 "Fewer than three seeds: intervals are very wide. --seeds 5 and more says how sure a difference is.".into(),
             ));
@@ -168,13 +108,13 @@ impl Comparison {
                 row.push(percent(arm, |run| run.train_accuracy_flipped));
                 row.push(percent(arm, |run| run.train_accuracy_untouched));
             }
-            let work = work(arm).unwrap_or_default();
-            row.push(if work[1] > 0.0 {
-                format!("{:.1} + {:.1}", work[0], work[1])
-            } else {
-                format!("{:.1}", work[0])
+            row.extend(match work(arm) {
+                Some([gradients, products, seconds]) if products > 0.0 => {
+                    [format!("{gradients:.1} + {products:.1}"), format!("{seconds:.1}")]
+                }
+                Some([gradients, _, seconds]) => [format!("{gradients:.1}"), format!("{seconds:.1}")],
+                None => ["–".into(), "–".into()],
             });
-            row.push(format!("{:.1}", work[2]));
             row.push(arm.runs.len().to_string());
             row
         };
@@ -217,7 +157,7 @@ impl Comparison {
         }
         let rows = differences.iter().map(|difference| {
             vec![
-                format!("{} − {}", self.arms[difference.arm].title, self.arms[difference.base].title),
+                format!("{} − {}", operand(&self.arms[difference.arm]), operand(&self.arms[difference.base])),
                 format!("{:+.1}", difference.points.mean),
                 interval(&difference.points),
                 difference.points.n.to_string(),
@@ -269,30 +209,6 @@ impl Comparison {
         blocks
     }
 
-    /// Whether the flattest method is also the most accurate.
-    fn flatter(&self) -> Option<String> {
-        if self.arms.len() < 2 {
-            return None;
-        }
-        let of = |arm: &ArmResult| {
-            Some((arm.over_seeds(|run| Some(run.sharpness?.lambda_max))?.mean, arm.accuracy()?.mean))
-        };
-        let values: Vec<(usize, (f64, f64))> =
-            self.arms.iter().enumerate().filter_map(|(i, arm)| Some((i, of(arm)?))).collect();
-        let flattest = values.iter().min_by(|a, b| a.1.0.total_cmp(&b.1.0))?;
-        let ahead = values.iter().max_by(|a, b| a.1.1.total_cmp(&b.1.1))?;
-        let title = |index: usize| &self.arms[index].title;
-        Some(if flattest.0 == ahead.0 {
-            format!("{} has both the smallest λ₁ and the highest accuracy.", title(ahead.0))
-        } else {
-            format!(
-                "Flatter is not better here: {} has the smallest λ₁, {} the highest accuracy.",
-                title(flattest.0),
-                title(ahead.0)
-            )
-        })
-    }
-
     fn failure_blocks(&self) -> Vec<Block> {
         if self.failures.is_empty() {
             return Vec::new();
@@ -325,7 +241,7 @@ impl Comparison {
 
     /// Test accuracy over epochs, one curve a method: the mean over seeds with a band of one sample standard deviation.
     fn figure(&self) -> Figure {
-        let series = self.arms.iter().map(|arm| {
+        let series = self.arms.iter().filter(|arm| !arm.runs.is_empty()).map(|arm| {
             let curves = || arm.runs.iter().flat_map(|run| &run.curve);
             let epochs: BTreeSet<u64> = curves().map(|(epoch, _)| *epoch).collect();
             let (mut x, mut y, mut band) = (Vec::new(), Vec::new(), Vec::new());
@@ -363,6 +279,11 @@ impl Comparison {
 fn work(arm: &ArmResult) -> Option<[f64; 3]> {
     let mean = |value: fn(&RunResult) -> f64| Some(arm.over_seeds(|run| Some(value(run)))?.mean);
     Some([mean(|run| run.gradients_per_step)?, mean(|run| run.products_per_step)?, mean(|run| run.seconds)?])
+}
+
+/// The title of a method as an operand of a difference: in brackets if it is itself a sum.
+fn operand(arm: &ArmResult) -> String {
+    if arm.title.contains(" + ") { format!("({})", arm.title) } else { arm.title.clone() }
 }
 
 fn interval(points: &Summary) -> String {
@@ -430,6 +351,10 @@ mod tests {
         assert!((between[0].points.mean - 4.0).abs() < 1e-9);
         let rows = format!("{:?}", found.between_blocks());
         assert!(rows.contains(r#""gnr − sam", "+4.0", "[-21.4, +29.4]", "2""#), "{rows}");
+        let mut sums = two;
+        sums.arms[1].title = "SGD + SAM".into();
+        let rows = format!("{:?}", sums.difference_blocks());
+        assert!(rows.contains(r#""(SGD + SAM) − base""#), "{rows}");
     }
 
     #[test]
@@ -450,15 +375,82 @@ mod tests {
     }
 
     #[test]
+    fn methods_are_ranked_by_the_seeds_that_they_share() {
+        // Without its weak second seed, sam would seem better than gnr.
+        let mut found =
+            compared(&[("base", [0.5, 0.3], 1), ("sam", [0.75, 0.2], 1), ("gnr", [0.7, 0.72], 1)]);
+        assert!(found.headline().starts_with("gnr has the highest"), "{}", found.headline());
+        found.arms[2].runs.remove(0);
+        let words = found.headline();
+        assert!(words.starts_with("gnr has the highest mean test accuracy, 72.0 %"), "{words}");
+        let told = "(gnr has 1 of 2): methods are ranked by the 1 seed that they share.";
+        assert!(words.ends_with(told), "{words}");
+        found.arms[2].runs.clear();
+        let words = found.headline();
+        assert!(words.starts_with("sam has the highest mean test accuracy, 47.5"), "{words}");
+        assert!(words.ends_with(" Of gnr no seed was trained to its end."), "{words}");
+        found.arms[0].runs.remove(0);
+        found.arms[1].runs.remove(1);
+        assert!(
+            found.headline().starts_with("No seed was finished by every method."),
+            "{}",
+            found.headline()
+        );
+        found.arms.iter_mut().for_each(|arm| arm.runs.clear());
+        assert_eq!(found.headline(), "No run is finished.");
+    }
+
+    #[test]
+    fn equal_methods_have_no_superlative() {
+        let with_base = compared(&[("base", [0.5, 0.6], 1), ("sam", [0.6, 0.5], 1), ("gnr", [0.4; 2], 1)]);
+        assert_eq!(
+            with_base.headline(),
+            "base and sam have the same mean test accuracy, 55.0 %; no method has a higher one than base."
+        );
+        let mut others = compared(&[("base", [0.4; 2], 1), ("sam", [0.5, 0.6], 1), ("gnr", [0.6, 0.5], 1)]);
+        assert!(others.headline().starts_with("sam and gnr have the same mean test accuracy, 55.0 %;"));
+        let setting = super::super::Setting::of(100);
+        for (arm, lambda_max) in others.arms.iter_mut().zip([3.0, 2.0, 1.0]) {
+            for run in &mut arm.runs {
+                let (trace, trace_standard_error, r_sam, r_gnr) = (1.0, 0.0, 1.0, 1.0);
+                let found = super::super::Sharpness {
+                    setting,
+                    lambda_max,
+                    trace,
+                    trace_standard_error,
+                    r_sam,
+                    r_gnr,
+                };
+                run.sharpness = Some(found);
+            }
+        }
+        let words = others.flatter().unwrap();
+        assert_eq!(words, "gnr has the smallest λ₁; sam and gnr are equally accurate.");
+        others.arms[2].runs[1].test_accuracy = 0.4;
+        let words = others.flatter().unwrap();
+        assert!(words.contains("gnr has the smallest λ₁, sam the highest accuracy"), "{words}");
+    }
+
+    #[test]
     fn runs_and_tries_that_collapsed_are_told() {
         let mut found = tuned([3, 3]);
         assert!(found.collapsed().is_none());
         found.arms[1].runs[1].collapsed_at_epoch = Some(7);
         let words = format!("{:?}", found.collapsed());
         assert!(words.contains("gnr (seed 1 from epoch 7 on)."), "{words}");
+        assert!(found.terminal().contains("gnr (seed 1 from epoch 7 on)."), "{}", found.terminal());
         found.tuning[1].tries[2].collapsed = true;
         let rows = format!("{:?}", found.tuning_blocks());
         assert!(rows.contains(r#""gnr", "3", "the recipe as it is", "50.0", "1", "0""#), "{rows}");
+    }
+
+    #[test]
+    fn the_images_that_are_trained_on_are_told() {
+        let mut found = tuned([2, 2]);
+        let words = |found: &Comparison| format!("{:?}", found.tuning_blocks());
+        assert!(words(&found).contains("which trains on all training images."));
+        found.recipe = "[data]\nvalidation = 0.1\n".into();
+        assert!(words(&found).contains("which trains on the images that the recipe does not hold out"));
     }
 
     #[test]

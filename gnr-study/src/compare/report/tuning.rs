@@ -19,7 +19,11 @@ impl Comparison {
             vec![
                 tuned.arm.clone(),
                 tuned.tries.len().to_string(),
-                settings(index).map_or_else(|| tuned.in_words(), |settings| in_words(settings)),
+                match settings(index) {
+                    Some(settings) => in_words(settings),
+                    None if tuned.failure.is_some() => "–".into(),
+                    None => tuned.in_words(),
+                },
                 best.and_then(|best| best.mean())
                     .map_or_else(|| "–".into(), |mean| format!("{:.1}", 100.0 * mean)),
                 tuned.tries.iter().filter(|one| one.collapsed).count().to_string(),
@@ -32,8 +36,13 @@ impl Comparison {
             Block::Table { header: header.map(String::from).to_vec(), rows: rows.collect() },
             Block::Paragraph(format!(
                 "{}, on held-out training images, labels of held-out images noisy where those of the training images are. Seeds of \
-                 tries are none of the comparison's, which trains on all training images.",
-                self.tries_in_words()
+                 tries are none of the comparison's, which trains on {}.",
+                self.tries_in_words(),
+                if self.holds_out() {
+                    "the images that the recipe does not hold out (data.validation)"
+                } else {
+                    "all training images"
+                }
             )),
         ];
         blocks.extend(self.finalists_in_words().map(Block::Paragraph));
@@ -49,6 +58,13 @@ impl Comparison {
             )));
         }
         blocks
+    }
+
+    /// Whether the recipe itself holds training images out, so that the compared runs do not train on them either.
+    fn holds_out(&self) -> bool {
+        let recipe: toml::Table = self.recipe.parse().unwrap_or_default();
+        let validation = recipe.get("data").and_then(|data| data.get("validation"));
+        validation.and_then(toml::Value::as_float).is_some_and(|fraction| fraction > 0.0)
     }
 
     /// Whether the methods were tuned with the same effort: a small grid may have fewer points than tries were asked
