@@ -152,8 +152,11 @@ fn collect(path: &Path, files: &mut Vec<(PathBuf, Format)>, skipped: &mut usize)
                     let real =
                         |path: &Path| std::fs::canonicalize(path).map_err(DataError::io(path, "follow"));
                     let (here, target) = (real(&folder)?, real(&path)?);
-                    if here.starts_with(&target) || !linked.insert(target) {
+                    if here.starts_with(&target) {
                         *skipped += 1;
+                        continue;
+                    }
+                    if !linked.insert(target) {
                         continue;
                     }
                 }

@@ -20,9 +20,9 @@ use crate::{Architecture, ModelConfig, ModelError, Registered, registry::Naming,
 /// The rate of stochastic depth in bottleneck i of n, from 0, is rate·i/(n − 1), so the last one has the whole rate. In
 /// torchvision and timm it is rate·i/n.
 ///
-/// timm's names are equal for nets with symmetric padding (`efficientnet_b0`, `efficientnet_lite0`) and with TensorFlow's
-/// (`tf_efficientnet_b0`, `tf_efficientnet_lite0`). Only the first and the last of these compute what the models here do;
-/// the others load, too, and their outputs are wrong.
+/// timm has nets with symmetric padding and with TensorFlow's, under equal names of tensors. Of these,
+/// `efficientnet_b0` and `tf_efficientnet_lite0` compute what the models here do. `tf_efficientnet_b0` and
+/// `efficientnet_lite0` load, too, but their outputs are wrong.
 #[derive(Clone, Debug)]
 pub struct EfficientNet {
     layout: Layout,

@@ -81,8 +81,8 @@ impl Layout {
     pub fn is_within(name: &str, module: &str) -> bool {
         !module.is_empty() && name.strip_prefix(module).is_some_and(|rest| rest.starts_with('.'))
     }
-    /// The grid, rows and columns, of the patches whose positions the model learned; `None` without such positions. Their
-    /// tensor has the number of patches alone in its shape.
+    /// The grid, rows and columns, of the patches whose positions the model learns; `None` without such positions. The
+    /// shape of their tensor tells only the number of patches.
     pub fn grid(&self) -> Option<[usize; 2]> {
         self.grid
     }

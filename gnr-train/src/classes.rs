@@ -75,8 +75,8 @@ impl ClassMap {
     }
 }
 
-/// The first place at which two lists of classes differ, as `class 2 is `dog` …, but `emu` …`; `None` if they are equal.
-/// `first` and `second` say whose classes they are.
+/// The first place at which two lists of classes differ, with both names in words; `None` if the lists are equal.
+/// `first` and `second` begin with the owner of the list.
 pub(crate) fn difference(first: (&str, &[String]), second: (&str, &[String])) -> Option<String> {
     let length = first.1.len().max(second.1.len());
     let place = (0..length).find(|&place| first.1.get(place) != second.1.get(place))?;
@@ -116,8 +116,8 @@ pub(crate) fn of_run(checkpoint: &Path) -> Option<Vec<String>> {
 
 /// Parses lines `NAME` (in the order of the logits) or `NAME INDEX`; empty lines and `#` comments are skipped.
 ///
-/// Lines are `NAME INDEX` if all of them end in a number. They are names, however, if one of them is a name in `classes`
-/// as it is, unless all of them have a tab before the number.
+/// Lines are `NAME INDEX` if all of them end in a number. They are names, however, if one of them is a name in
+/// `classes` as it is, unless all of them have a tab before the number.
 pub(crate) fn parse(text: &str, classes: &[String]) -> std::result::Result<HashMap<String, usize>, String> {
     let text = text.trim_start_matches('\u{feff}'); // an editor's byte-order mark
     let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));

@@ -75,8 +75,8 @@ pub struct EvalReport {
 /// Evaluates a weight file.
 ///
 /// # Errors
-/// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened, or has other classes
-/// than the run's without a class map; a file that no run wrote, without a model's name.
+/// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened, or has other
+/// classes than the run's without a class map; a file that no run wrote, without a model's name.
 pub fn eval(request: &EvalRequest, progress: impl FnMut(usize, usize) + Send) -> Result<EvalReport> {
     eval_in(&Team::default(), request, progress)
 }
@@ -139,7 +139,7 @@ fn recipe(request: &EvalRequest, path: &Path, file: &CheckpointFile) -> Result<R
             })
         }
         None => {
-            // The keys that go with `model.weights` may be given. The value itself is not used: the file is open already.
+            // The keys that go with `model.weights` may be given. The value itself is not used, as the file is open.
             let overrides = [&request.overrides[..], &["model.weights=evaluated".to_owned()]].concat();
             Ok(Recipe::parse(&origin, "eval", "", &overrides)?)
         }

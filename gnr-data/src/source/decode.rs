@@ -17,15 +17,15 @@ use crate::error::{DataError, Result};
 ///
 /// Pixels become those of torchvision's `ImageFolder`: grey is repeated, a palette looked up, and transparency dropped
 /// (the colour under it shows). Of 16-bit colours the high byte is taken; values of a PNM file are scaled from its
-/// largest value to 255. Of several frames or pages the first is taken. A TIFF file is turned as its orientation tag says,
-/// which Pillow does on reading; orientation tags of other formats (EXIF) and colour profiles are ignored. CMYK is
-/// converted without a profile, as Pillow does.
+/// largest value to 255. Of several frames or pages the first is taken. A TIFF file is turned as its orientation tag
+/// says, which Pillow does on reading; orientation tags of other formats (EXIF) and colour profiles are ignored. CMYK
+/// is converted without a profile, as Pillow does.
 ///
 /// # Deviation
 /// Pillow clips 16-bit *grey* values at 255, which turns most of such an image white. Here they are refused, and so are
 /// palettes in TIFF files and floating-point pixels. Values of a JPEG may differ from Pillow's by up to 2, since the
-/// decoders round differently. Two rare kinds of TIFF differ: colours that were multiplied by their transparency stay so,
-/// and the order of bits within a byte (`FillOrder` 2) is ignored.
+/// decoders round differently. Two rare kinds of TIFF differ: colours that were multiplied by their transparency stay
+/// so, and the order of bits within a byte (`FillOrder` 2) is ignored.
 ///
 /// # Errors
 /// [`DataError::Io`], [`DataError::Truncated`] for a JPEG that ends before its end marker, [`DataError::Unsupported`],

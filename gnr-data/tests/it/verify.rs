@@ -103,6 +103,9 @@ fn links_and_names_that_are_not_utf8_are_checked() {
     fs::write(&odd, b"no image").unwrap();
     fs::create_dir(dir.path().join("train")).unwrap();
     symlink(real.path(), dir.path().join("train/c")).unwrap();
+    // A second link to the folder adds nothing.
+    fs::create_dir(dir.path().join("test")).unwrap();
+    symlink(real.path(), dir.path().join("test/c")).unwrap();
     // Each link back is left out: to the linked folder itself, and to the folder that was given.
     symlink(real.path(), real.path().join("self")).unwrap();
     symlink(dir.path(), dir.path().join("train/around")).unwrap();

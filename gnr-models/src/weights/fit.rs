@@ -40,8 +40,8 @@ pub struct Options {
     pub policy: Policy,
     /// The part of the file to read (`state_dict_ema`). Default: the part that has most of the model's tensors.
     pub key: Option<String>,
-    /// Whether to interpolate a position embedding (`pos_embed`) of another grid of patches. The grid of a file is the one
-    /// that a run recorded in it, and else a square.
+    /// Whether to interpolate a position embedding (`pos_embed`) of another grid of patches. The grid of a file is the
+    /// one that a run recorded in it, and else a square.
     pub resample_pos_embed: bool,
     /// The treatment of NaN and ±∞.
     pub non_finite: NonFinite,

@@ -243,9 +243,9 @@ mod tests {
     #[test]
     fn a_tilde_is_the_home_folder() {
         let sets = ["data.dir=~/data", "data.label_noise.file=~", "model.weights=\"~/w~.pth\""];
-        let source = expanded("", &sets, Some("/home/ada/")).unwrap();
+        let source = expanded("", &sets, Some("/homes/ada/")).unwrap();
         let text = |key| source.get(key).and_then(Value::as_str).unwrap();
-        assert_eq!(PATHS.map(text), ["/home/ada/data", "/home/ada/w~.pth", "/home/ada"]);
+        assert_eq!(PATHS.map(text), ["/homes/ada/data", "/homes/ada/w~.pth", "/homes/ada"]);
         // Other paths and keys stay as they are.
         let source = expanded("name = \"~/x\"", &["data.dir=a/~/b"], None).unwrap();
         assert_eq!(source.get("name").and_then(Value::as_str), Some("~/x"));
@@ -260,7 +260,9 @@ mod tests {
             text,
             "--set data.dir=~/data: `data.dir` = \"~/data\": your home folder is not known ($HOME is not set): write the whole path"
         );
-        assert!(told("data.dir=~bob/data", Some("/home/ada")).contains("only your own home folder is known"));
+        assert!(
+            told("data.dir=~bob/data", Some("/homes/ada")).contains("only your own home folder is known")
+        );
         let file =
             Source::new("r.toml", "r", "[model]\nweights = \"~bob/w.pth\"", &[]).err().unwrap().to_string();
         assert!(file.starts_with("r.toml:2: `model.weights` = \"~bob/w.pth\": only your own"), "{file}");
