@@ -11,7 +11,8 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use gnr_data::{
-    DatasetInfo, FetchEvent, FetchOptions, OpenOptions, Part, available_without_dir, fetch, find, verify,
+    DataError, DatasetInfo, FetchEvent, FetchOptions, Keep, OpenOptions, Part, available_without_dir, fetch,
+    find, verify,
 };
 use indicatif::HumanBytes;
 
@@ -144,8 +145,17 @@ fn list(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if arguments.data_dir.is_some() || available_without_dir(info.name)? {
         let options = OpenOptions { dir: arguments.data_dir.clone(), ..OpenOptions::default() };
         for part in [Part::Train, Part::Test] {
-            let set = info.open(part, &options)?;
+            // Photographs of several sizes cannot be held in memory without a resize, but they can be counted.
+            let (set, sizes) = match info.open(part, &options) {
+                Err(error @ DataError::SizeMismatch { .. }) => {
+                    (info.open(part, &OpenOptions { keep: Keep::OnDisk, ..options.clone() })?, Some(error))
+                }
+                opened => (opened?, None),
+            };
             writeln!(out, "{part}: {}", set.describe())?;
+            if let Some(error) = sizes {
+                writeln!(out, "warning: {part}: sizes differ: {error}")?;
+            }
             for warning in set.warnings() {
                 writeln!(out, "warning: {part}: {warning}")?;
             }

@@ -1,5 +1,6 @@
 //! Search for files that are damaged or cannot be read: every file of a known format below a folder is read to its end.
 
+use std::collections::HashSet;
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,8 +38,8 @@ enum Format {
 
 impl Format {
     fn of(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.to_str()?;
-        let lower = name.to_ascii_lowercase();
+        // A name that is not UTF-8 still has an ending.
+        let lower = path.file_name()?.to_string_lossy().to_ascii_lowercase();
         let extension = lower.rsplit_once('.').map_or("", |(_, extension)| extension);
         let idx = |rank: u8| lower.contains(&format!("idx{rank}-ubyte")).then_some(Self::Idx { rank });
         idx(1).or_else(|| idx(3)).or_else(|| match extension {
@@ -98,7 +99,8 @@ pub(crate) fn decompress(path: &Path, reader: impl BufRead) -> Result<()> {
 /// Reads every file of a known format at or below `path`, on all cores. Images are decoded, IDX, CIFAR and MAT-files
 /// parsed, gzip files decompressed.
 ///
-/// `progress` is called with (done, of). Hidden files are left out; symbolic links to folders are not followed.
+/// `progress` is called with (done, of). Hidden files are left out. Links to folders are followed, as image folders are
+/// read; a folder to which several links lead is checked once, and a link to a folder around it is left out.
 ///
 /// # Errors
 /// [`DataError::Io`] when a folder cannot be listed, [`DataError::NoImages`] when there is nothing to check. Damage is
@@ -133,7 +135,7 @@ fn collect(path: &Path, files: &mut Vec<(PathBuf, Format)>, skipped: &mut usize)
         }
         return Ok(());
     }
-    let mut folders = vec![path.to_path_buf()];
+    let (mut folders, mut linked) = (vec![path.to_path_buf()], HashSet::new());
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).map_err(DataError::io(&folder, "list"))? {
             let entry = entry.map_err(DataError::io(&folder, "list"))?;
@@ -142,15 +144,25 @@ fn collect(path: &Path, files: &mut Vec<(PathBuf, Format)>, skipped: &mut usize)
                 continue;
             }
             let kind = entry.file_type().map_err(DataError::io(&path, "look at"))?;
-            // Opening a pipe could wait for ever. A broken link is reported as an error.
-            let special = if kind.is_symlink() {
-                std::fs::metadata(&path).is_ok_and(|target| !target.is_file())
-            } else {
-                !kind.is_file()
-            };
+            // A broken link has no target and is reported as an error when it is read.
+            let target = if kind.is_symlink() { std::fs::metadata(&path).ok() } else { None };
+            let kind = target.map_or(kind, |target| target.file_type());
             if kind.is_dir() {
+                if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                    let real =
+                        |path: &Path| std::fs::canonicalize(path).map_err(DataError::io(path, "follow"));
+                    let (here, target) = (real(&folder)?, real(&path)?);
+                    if here.starts_with(&target) {
+                        *skipped += 1;
+                        continue;
+                    }
+                    if !linked.insert(target) {
+                        continue;
+                    }
+                }
                 folders.push(path);
-            } else if special {
+            } else if !(kind.is_file() || kind.is_symlink()) {
+                // Opening a pipe could wait for ever.
                 *skipped += 1;
             } else {
                 match Format::of(&path) {

@@ -13,6 +13,16 @@ use crate::{Architecture, ModelConfig, ModelError, Registered, registry::Naming,
 /// # Deviation
 /// The convolutions of squeeze-and-excitation and the classifier start as PyTorch's default. The other convolutions
 /// start He-normal over fan-out, as published.
+///
+/// BatchNorm has momentum 0.1 in both styles, as in torchvision. TensorFlow's EfficientNet-Lite keeps 0.99 of the old
+/// statistics, which is a momentum of 0.01. This matters for training alone.
+///
+/// The rate of stochastic depth in bottleneck i of n, from 0, is rate·i/(n − 1), so the last one has the whole rate. In
+/// torchvision and timm it is rate·i/n.
+///
+/// timm has nets with symmetric padding and with TensorFlow's, under equal names of tensors. Of these,
+/// `efficientnet_b0` and `tf_efficientnet_lite0` compute what the models here do. `tf_efficientnet_b0` and
+/// `efficientnet_lite0` load, too, but their outputs are wrong.
 #[derive(Clone, Debug)]
 pub struct EfficientNet {
     layout: Layout,
@@ -267,8 +277,17 @@ impl SqueezeExcite {
 const TAN_AND_LE: &str = "Tan and Le, ICML 2019";
 
 impl Architecture for EfficientNet {
-    const NAMINGS: &'static [Naming] =
-        &[Naming { name: "EfficientNet of another publisher", for_file: |_| Box::new(canonical) }];
+    const NAMINGS: &'static [Naming] = &[Naming {
+        name: "EfficientNet of another publisher",
+        for_file: |_| Box::new(canonical),
+        unfit: |ours, theirs| {
+            (ours.starts_with("features.") && theirs.starts_with('_')).then_some((
+                "weights of lukemelas' EfficientNet, whose names begin with `_`: it pads as TensorFlow does and has BatchNorm ε \
+                 1e-3, where this model pads symmetrically and has ε 1e-5, so it would compute something else",
+                "give the file of torchvision, or timm's `efficientnet_b0`",
+            ))
+        },
+    }];
     const OPTIONS: &'static [&'static str] = &["dropout", "drop_path"];
     const REGISTERED: &'static [Registered] = &[
         Registered {

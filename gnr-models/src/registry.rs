@@ -31,6 +31,9 @@ pub struct Naming {
     pub name: &'static str,
     /// The translation for a file with these names.
     pub for_file: fn(&[&str]) -> Canonical,
+    /// Whether the net of a file computes otherwise than the model although the tensors correspond, which two names of
+    /// one tensor tell: the model's and the file's. The result says what the file has, and gives advice.
+    pub unfit: fn(&str, &str) -> Option<(&'static str, &'static str)>,
 }
 
 /// A family of models that can be built by name.

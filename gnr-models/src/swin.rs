@@ -261,6 +261,7 @@ impl Architecture for SwinTransformer {
             let merging_ends_stage = names.iter().any(|name| name.contains("layers.0.downsample."));
             Box::new(move |name| canonical(name, merging_ends_stage))
         },
+        unfit: |_, _| None,
     }];
     const OPTIONS: &'static [&'static str] = &["dropout", "drop_path"];
     const REGISTERED: &'static [Registered] = &[Registered {

@@ -53,8 +53,10 @@ impl VisionTransformer {
     /// PyTorch's convolutions. These are timm's defaults, except that normals are not cut off at ±2.
     pub fn new(design: Design, [channels, height, width]: [usize; 3], classes: usize) -> Self {
         let Design { patch, width: d, depth, heads } = design;
-        let tokens = (height / patch) * (width / patch) + 1;
+        let grid = [height / patch, width / patch];
+        let tokens = grid[0] * grid[1] + 1;
         let mut layout = Layout::new();
+        layout.set_grid(grid);
         let mut root = layout.root();
         let class_token = root.parameter("cls_token", &[1, 1, d], Init::Normal { std: 1e-6 });
         let positions = root.parameter("pos_embed", &[1, tokens, d], Init::Normal { std: 0.02 });

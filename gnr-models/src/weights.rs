@@ -8,6 +8,7 @@ mod data;
 mod error;
 mod file;
 mod fit;
+mod grid;
 mod header;
 mod kind;
 mod names;
@@ -25,7 +26,7 @@ use gnr_nn::{Entry, Layout, Role};
 pub use convert::{Converted, convert};
 pub use error::WeightsError;
 pub use file::{Format, Stored, WeightFile};
-pub use fit::{Options, Policy, fit, stored_shape};
+pub use fit::{Options, Policy, Purpose, fit, stored_shape};
 pub use report::{Mismatch, Report, objects};
 pub use write::{Precision, save, to_bytes};
 

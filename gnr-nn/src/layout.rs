@@ -47,6 +47,7 @@ pub struct Layout {
     entries: Vec<Entry>,
     parameters: usize,
     buffers: usize,
+    grid: Option<[usize; 2]>,
 }
 
 impl Layout {
@@ -79,6 +80,15 @@ impl Layout {
     /// Whether a tensor belongs to a module or to one inside it. No tensor belongs to the empty name.
     pub fn is_within(name: &str, module: &str) -> bool {
         !module.is_empty() && name.strip_prefix(module).is_some_and(|rest| rest.starts_with('.'))
+    }
+    /// The grid, rows and columns, of the patches whose positions the model learns; `None` without such positions. The
+    /// shape of their tensor tells only the number of patches.
+    pub fn grid(&self) -> Option<[usize; 2]> {
+        self.grid
+    }
+    /// Declares the grid of the patches whose positions the model learns.
+    pub fn set_grid(&mut self, grid: [usize; 2]) {
+        self.grid = Some(grid);
     }
     /// Number of tensors that are learned.
     pub fn num_parameter_tensors(&self) -> usize {

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, fs, path::Path, str::FromStr};
 
+use serde::Deserialize;
+
 use crate::error::{Result, TrainError, io};
 
 /// The way to find the classes of a data set among a model's logits.
@@ -11,7 +13,9 @@ pub enum ClassMap {
     ImageNet,
     /// Classes are named by the index of their logit (`243`).
     Index,
-    /// A text file with a line for each logit, in order, with the class's name; or with lines `NAME INDEX`.
+    /// A text file with a line for each logit, in order, with the class's name; or with lines `NAME INDEX`, separated
+    /// by a tab or a space. With spaces, lines that are names of the data's classes as they are (`Audi S4 2012`) are
+    /// names without an index.
     File(String),
 }
 
@@ -38,7 +42,8 @@ impl ClassMap {
             Self::ImageNet => gnr_data::imagenet_wnids().map(str::to_owned).zip(0..).collect(),
             Self::Index => HashMap::new(),
             Self::File(path) => {
-                parse(&fs::read_to_string(path).map_err(io(Path::new(path), "read"))?).map_err(refuse)?
+                let text = fs::read_to_string(path).map_err(io(Path::new(path), "read"))?;
+                parse(&text, classes).map_err(refuse)?
             }
         };
         let mut taken: HashMap<usize, &str> = HashMap::new();
@@ -70,8 +75,50 @@ impl ClassMap {
     }
 }
 
+/// The first place at which two lists of classes differ, with both names in words; `None` if the lists are equal.
+/// `first` and `second` begin with the owner of the list.
+pub(crate) fn difference(first: (&str, &[String]), second: (&str, &[String])) -> Option<String> {
+    let length = first.1.len().max(second.1.len());
+    let place = (0..length).find(|&place| first.1.get(place) != second.1.get(place))?;
+    let named = |(owner, classes): (&str, &[String])| match classes.get(place) {
+        Some(class) => format!("`{class}` in {owner}"),
+        None => format!("absent in {owner} ({} classes)", classes.len()),
+    };
+    Some(format!("class {place} is {}, but {}", named(first), named(second)))
+}
+
+/// The part of a run's record of its images that names the classes.
+#[derive(Deserialize)]
+struct Record {
+    train: RecordedPart,
+}
+
+#[derive(Deserialize)]
+struct RecordedPart {
+    classes: Vec<(String, usize)>,
+}
+
+/// The names of the classes that the run of a checkpoint learned, in the order of its logits.
+///
+/// They are in the `data.json` of the run folder, two levels above the checkpoint. The result is `None` where the
+/// checkpoint was copied away from its run, or where the record is damaged.
+pub(crate) fn of_run(checkpoint: &Path) -> Option<Vec<String>> {
+    let path = fs::canonicalize(checkpoint).ok()?.parent()?.parent()?.join("data.json");
+    let text = fs::read_to_string(&path).ok()?;
+    match serde_json::from_str::<Record>(&text) {
+        Ok(record) => Some(record.train.classes.into_iter().map(|(name, _)| name).collect()),
+        Err(error) => {
+            tracing::warn!(file = %path.display(), %error, "the names of the run's classes are not known");
+            None
+        }
+    }
+}
+
 /// Parses lines `NAME` (in the order of the logits) or `NAME INDEX`; empty lines and `#` comments are skipped.
-pub(crate) fn parse(text: &str) -> std::result::Result<HashMap<String, usize>, String> {
+///
+/// Lines are `NAME INDEX` if all of them end in a number. They are names, however, if one of them is a name in
+/// `classes` as it is, unless all of them have a tab before the number.
+pub(crate) fn parse(text: &str, classes: &[String]) -> std::result::Result<HashMap<String, usize>, String> {
     let text = text.trim_start_matches('\u{feff}'); // an editor's byte-order mark
     let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
     let lines: Vec<_> = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).collect();
@@ -79,7 +126,11 @@ pub(crate) fn parse(text: &str) -> std::result::Result<HashMap<String, usize>, S
         let (name, index) = line.rsplit_once(char::is_whitespace)?;
         Some((name.trim().to_owned(), index.parse::<usize>().ok()?))
     };
-    let all_explicit = lines.iter().all(|(_, line)| explicit(line).is_some());
+    let tabbed = |line: &str| {
+        line.rsplit_once(char::is_whitespace).is_some_and(|(name, _)| line[name.len()..].starts_with('\t'))
+    };
+    let whole = lines.iter().any(|(_, line)| classes.iter().any(|class| class == line));
+    let all_explicit = lines.iter().all(|(_, line)| explicit(line).is_some() && (!whole || tabbed(line)));
     let mut map = HashMap::new();
     for (position, (number, line)) in lines.into_iter().enumerate() {
         let (name, index) = match explicit(line) {
@@ -121,6 +172,28 @@ mod tests {
         assert_eq!(map.resolve(&names(&["great white shark", "cat"]), 3).unwrap(), [2, 0]);
         fs::write(&path, "cat 5\n\ngreat white shark 2\n").unwrap();
         assert_eq!(map.resolve(&names(&["great white shark", "cat"]), 6).unwrap(), [2, 5]);
+    }
+
+    #[test]
+    fn names_may_end_in_a_number() {
+        let cars = names(&["Audi S4 2007", "Audi S4 2012", "BMW M3 2012"]);
+        let order = parse("BMW M3 2012\nAudi S4 2012\nAudi S4 2007\nRam 2009\n", &cars).unwrap();
+        assert_eq!(cars.iter().map(|car| order[car]).collect::<Vec<_>>(), [2, 1, 0]);
+        let indices = parse("BMW M3 2012\t9\nAudi S4 2012\t4\nAudi S4 2007\t7\n", &cars).unwrap();
+        assert_eq!(cars.iter().map(|car| indices[car]).collect::<Vec<_>>(), [7, 4, 9]);
+        // Without a name of the data among the lines, a space separates name and index.
+        let indices = parse("BMW M3 2012 9\nAudi S4 2012 4\nAudi S4 2007 7\n", &cars).unwrap();
+        assert_eq!(cars.iter().map(|car| indices[car]).collect::<Vec<_>>(), [7, 4, 9]);
+    }
+
+    #[test]
+    fn the_first_difference_of_two_lists_is_named() {
+        let told = |a: &[&str], b: &[&str]| difference(("the run", &names(a)), ("the data", &names(b)));
+        assert_eq!(told(&["cat", "dog"], &["cat", "dog"]), None);
+        let text = told(&["cat", "dog"], &["cat", "emu"]).unwrap();
+        assert_eq!(text, "class 1 is `dog` in the run, but `emu` in the data");
+        let text = told(&["cat", "dog"], &["cat"]).unwrap();
+        assert_eq!(text, "class 1 is `dog` in the run, but absent in the data (1 classes)");
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::{ops::Range, sync::Arc};
 
 use gnr_data::{
-    Batch as HostBatch, Dataset, HoldOut, Keep, Loader, LoaderConfig, Noisy, Normalization, OpenOptions,
-    Part, Share, Views, flipped_labels, permutation,
+    Augmentation, Batch as HostBatch, Dataset, HoldOut, Keep, Loader, LoaderConfig, Noisy, Normalization,
+    OpenOptions, Part, Share, Views, flipped_labels, permutation,
 };
 use gnr_nn::{Autodiff, Batch, MixedLabels};
 
 use crate::{
+    classes,
     error::{Result, TrainError},
     recipe::{Augment, Data, Recipe, Resize, Subset},
     team::Team,
@@ -32,7 +33,7 @@ impl Images {
         let (data, train) = (&recipe.data, &recipe.train);
         let views = views(data)?;
         let normalization = Normalization::preset(&data.normalization)?;
-        let augment = data.variation.augmentation(data.augment);
+        let augment = augmentation(data)?;
         let share = Share::OfEachBatch { index: team.rank(), of: team.size() };
         let evaluation = |dataset: Arc<dyn Dataset>| {
             let batch = train.eval_batch(dataset.shape());
@@ -75,6 +76,29 @@ impl Images {
     }
 }
 
+/// The random variation of training images, whose crops are scaled by the filter of `[data.resize]`.
+///
+/// # Errors
+/// Operations on colours, where the bytes of the images do not reach 255: these operations would leave the range of the
+/// data (a brighter white, an inverted black).
+fn augmentation(data: &Data) -> Result<Augmentation> {
+    let mut augment = data.variation.augmentation(data.augment);
+    if let (Some(crop), Some(resize)) = (&mut augment.crop, data.resize) {
+        crop.interpolation = resize.interpolation.into();
+    }
+    // The usual normalisation divides by the byte of white.
+    let white = gnr_data::find(&data.name)?.normalization().white;
+    let colours =
+        [("data.rand_augment", augment.policy.is_some()), ("data.color_jitter", augment.jitter.is_some())];
+    match colours.into_iter().find(|(_, given)| *given) {
+        Some((key, _)) if white != 255.0 => Err(TrainError::Request(format!(
+            "{key} needs images whose bytes lie in 0..=255, but those of {} lie in 0..={white}: remove the key",
+            data.name
+        ))),
+        _ => Ok(augment),
+    }
+}
+
 /// Opens a data set and takes the subset and the validation part.
 ///
 /// With label noise the training part has the noisy labels, and the validation part has them if the recipe says so.
@@ -89,6 +113,16 @@ pub(crate) fn views(data: &Data) -> Result<Views> {
     let keep = if cropped { Keep::OnDisk } else { options.keep };
     let train = info.open(Part::Train, &OpenOptions { keep, ..options.clone() })?;
     let test = info.open(Part::Test, &options)?;
+    if let Some(difference) =
+        classes::difference(("the training images", train.classes()), ("the test images", test.classes()))
+    {
+        return Err(TrainError::Request(format!(
+            "{} and {}: expected the same classes in the same order, since labels are positions in the list of classes; \
+             {difference}",
+            train.describe(),
+            test.describe()
+        )));
+    }
     let views = |train: Arc<dyn Dataset>| -> Result<Views> {
         let train = match data.subset {
             Some(subset) => part_of(train, subset).map_err(|error| of_key("data.subset", error))?,
@@ -215,6 +249,54 @@ mod tests {
         let images = (0..view.len()).map(|index| view.image(index).unwrap().pixels.into_owned()).collect();
         let labels = (0..view.len()).map(|index| view.label(index).unwrap()).collect();
         (images, labels, (0..view.len()).map(|index| view.clean_label(index).unwrap()).collect())
+    }
+
+    fn recipe(sets: &[&str]) -> Recipe {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        Recipe::parse("r.toml", "r", "", &sets).unwrap()
+    }
+
+    #[test]
+    fn the_filter_of_resize_scales_random_crops_too() {
+        let sets = ["data.name=folder", "data.augment=random-resized-crop", "data.resize.height=8"];
+        let filter = |more: &str| {
+            let recipe = recipe(&[&sets[..], &[more]].concat());
+            augmentation(&recipe.data).unwrap().crop.unwrap().interpolation
+        };
+        assert_eq!(filter("data.resize.interpolation=bicubic"), gnr_data::Interpolation::Bicubic);
+        assert_eq!(filter("data.strict=false"), gnr_data::Interpolation::Bilinear);
+    }
+
+    #[test]
+    fn operations_on_colours_need_whole_bytes() {
+        for (set, key) in [
+            ("data.rand_augment=true", "data.rand_augment"),
+            ("data.color_jitter.brightness=0.4", "data.color_jitter"),
+        ] {
+            let error = augmentation(&recipe(&[set]).data).unwrap_err().to_string();
+            assert!(error.starts_with(key) && error.contains("digits lie in 0..=16"), "{error}");
+            assert!(augmentation(&recipe(&[set, "data.name=mnist"]).data).is_ok());
+        }
+    }
+
+    /// Food-101 takes the classes of each part from the part's own list.
+    #[test]
+    fn parts_with_other_classes_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, bytes: &[u8]| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        };
+        for name in ["apple/1", "baklava/1", "baklava/2", "cake/1"] {
+            write(&format!("images/{name}.jpg"), b"P6 1 1 255 abc");
+        }
+        write("meta/train.txt", b"apple/1\nbaklava/1\n");
+        write("meta/test.txt", b"baklava/2\ncake/1\n");
+        let dir = format!("data.dir={:?}", folder.path().display().to_string());
+        let error = views(&recipe(&["data.name=food101", &dir]).data).err().unwrap().to_string();
+        let told = "class 0 is `apple` in the training images, but `baklava` in the test images";
+        assert!(error.ends_with(told), "{error}");
     }
 
     #[test]

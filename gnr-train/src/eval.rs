@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use gnr_data::{Loader, LoaderConfig, Normalization, Share};
 use gnr_models::{
     AnyModel,
-    weights::{self, Options, Policy, Report},
+    weights::{self, Options, Policy, Purpose, Report},
 };
 use gnr_nn::{Autodiff, Model};
 use serde::Serialize;
@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{
     backend,
     checkpoint::CheckpointFile,
-    classes::ClassMap,
+    classes::{self, ClassMap},
     data,
     error::{Result, TrainError},
     evaluate::{Counted, Evaluation, count},
@@ -75,8 +75,8 @@ pub struct EvalReport {
 /// Evaluates a weight file.
 ///
 /// # Errors
-/// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened; a file that no
-/// run wrote, without a model's name.
+/// A file that is missing, damaged, of another model or not finite; a data set that cannot be opened, or has other
+/// classes than the run's without a class map; a file that no run wrote, without a model's name.
 pub fn eval(request: &EvalRequest, progress: impl FnMut(usize, usize) + Send) -> Result<EvalReport> {
     eval_in(&Team::default(), request, progress)
 }
@@ -138,7 +138,11 @@ fn recipe(request: &EvalRequest, path: &Path, file: &CheckpointFile) -> Result<R
                 problem: "not a checkpoint of a run, so the model's name is needed: give --model".into(),
             })
         }
-        None => Ok(Recipe::parse(&origin, "eval", "", &request.overrides)?),
+        None => {
+            // The keys that go with `model.weights` may be given. The value itself is not used, as the file is open.
+            let overrides = [&request.overrides[..], &["model.weights=evaluated".to_owned()]].concat();
+            Ok(Recipe::parse(&origin, "eval", "", &overrides)?)
+        }
     }
 }
 
@@ -168,12 +172,16 @@ fn open(
         })?,
     };
     let classes = dataset.classes();
+    if request.class_map.is_none() && file.header().is_some() {
+        same_classes(path, classes)?;
+    }
     let mut model = build(&recipe.model, classes.len(), dataset.shape())?;
     let mut options = options(&recipe.model);
     if file.header().is_some() {
         // The recipe's rules are for the file of initial weights, and not for the weights that the run wrote.
         options = Options { policy: Policy::IgnoreUnexpected, ..Options::default() };
     }
+    options.purpose = Purpose::Evaluation;
     let mut logits_of = None;
     if let Some(map) = &request.class_map {
         // The model gets as many logits as the file's classifier has rows.
@@ -191,6 +199,22 @@ fn open(
     let share = Share::OfEachBatch { index: team.rank(), of: team.size() };
     let loader = Loader::new(dataset, LoaderConfig { workers: recipe.train.workers, share, ..config })?;
     Ok(Opened { loader, model, values, loaded, logits_of })
+}
+
+/// Refuses data whose classes differ from those that a run learned. Labels are positions in the list of classes, so the
+/// logits would be counted for other classes.
+fn same_classes(checkpoint: &Path, classes: &[String]) -> Result<()> {
+    let Some(learned) = classes::of_run(checkpoint) else { return Ok(()) };
+    match classes::difference(("the run", &learned), ("the data", classes)) {
+        None => Ok(()),
+        Some(difference) => Err(TrainError::Checkpoint {
+            path: checkpoint.to_path_buf(),
+            problem: format!(
+                "expected the classes of the run in the data, in this order; {difference}. If classes of the data are among \
+                 the run's, name them with --class-map FILE, a file with the run's classes, one a line, in the run's order"
+            ),
+        }),
+    }
 }
 
 struct Evaluate<'a, F> {

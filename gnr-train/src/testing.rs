@@ -28,7 +28,7 @@ pub const READERS: &[(&str, Reader)] = &[
     ("assignment", |bytes| recipe(RECIPE, &[text(bytes)?.to_owned()])),
     ("class-map", |bytes| {
         let refuse = |problem| TrainError::ClassMap { map: FILE.into(), problem };
-        classes::parse(text(bytes)?).map(drop).map_err(refuse)
+        classes::parse(text(bytes)?, &[]).map(drop).map_err(refuse)
     }),
     ("checkpoint", checkpoint),
     ("images-record", images_record),

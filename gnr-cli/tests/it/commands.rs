@@ -130,6 +130,24 @@ fn damaged_files_are_listed_and_counted() {
     assert!(code == 1 && stderr.contains("/nowhere/at/all"), "{stderr}");
 }
 
+/// Photographs of several sizes are counted, and the keys that give them one size are named.
+#[test]
+fn photographs_of_several_sizes_are_described() {
+    let home = tempfile::tempdir().unwrap();
+    for (name, header, bytes) in [("train/a/1", "P6 2 2 255 ", 12), ("train/a/2", "P6 1 2 255 ", 6)] {
+        let bytes = [header.as_bytes(), &(0..bytes).collect::<Vec<u8>>()].concat();
+        write(home.path(), &format!("{name}.ppm"), &bytes);
+        write(home.path(), "test/a/1.ppm", &bytes);
+    }
+    let (code, stdout, stderr) = run(&["data", "folder", "--data-dir", home.path().to_str().unwrap()]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.contains("decoded on demand: 2 images"), "{stdout}");
+    assert!(
+        stdout.contains("warning: train: sizes differ") && stdout.contains("data.resize.height"),
+        "{stdout}"
+    );
+}
+
 /// Data sets without an address, and names that are not registered.
 #[test]
 fn what_cannot_be_fetched_is_an_error() {

@@ -332,7 +332,7 @@ pub enum DataError {
 
     /// An image differs in size from the others of its data set.
     #[error(
-        "{}: image is {} but the data set is {}; give a size to resize to, or fix the file",
+        "{}: image is {} but the data set is {}; give one size to all images with data.resize.height and data.resize.width, or fix the file",
         .path.display(), chw(.found), chw(.expected)
     )]
     SizeMismatch {

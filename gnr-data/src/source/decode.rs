@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ImageError, ImageFormat, ImageReader};
+use image::codecs::tiff::TiffDecoder;
+use image::error::{UnsupportedError, UnsupportedErrorKind};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder as _, ImageError, ImageFormat, ImageReader};
 
 use super::jpeg;
 use super::kind::what_is;
@@ -15,12 +17,15 @@ use crate::error::{DataError, Result};
 ///
 /// Pixels become those of torchvision's `ImageFolder`: grey is repeated, a palette looked up, and transparency dropped
 /// (the colour under it shows). Of 16-bit colours the high byte is taken; values of a PNM file are scaled from its
-/// largest value to 255. Of several frames or pages the first is taken. Orientation tags (EXIF) and colour profiles are
-/// ignored. CMYK is converted without a profile, as Pillow does.
+/// largest value to 255. Of several frames or pages the first is taken. A TIFF file is turned as its orientation tag
+/// says, which Pillow does on reading; orientation tags of other formats (EXIF) and colour profiles are ignored. CMYK
+/// is converted without a profile, as Pillow does.
 ///
 /// # Deviation
 /// Pillow clips 16-bit *grey* values at 255, which turns most of such an image white. Here they are refused, and so are
-/// palettes in TIFF files and floating-point pixels.
+/// palettes in TIFF files and floating-point pixels. Values of a JPEG may differ from Pillow's by up to 2, since the
+/// decoders round differently. Two rare kinds of TIFF differ: colours that were multiplied by their transparency stay
+/// so, and the order of bits within a byte (`FillOrder` 2) is ignored.
 ///
 /// # Errors
 /// [`DataError::Io`], [`DataError::Truncated`] for a JPEG that ends before its end marker, [`DataError::Unsupported`],
@@ -49,10 +54,14 @@ pub(crate) fn decode(path: &Path) -> Result<Image<'static>> {
         let reason = format!("it is {}; images that are read: {known}", what_is(&bytes));
         return Err(if bytes.is_empty() { failed("the file is empty".into()) } else { unsupported(reason) });
     };
-    let image = reader.decode().map_err(|error| match error {
-        ImageError::Unsupported(error) => unsupported(format!("{error}; save it as 8-bit RGB")),
+    let mut image = reader.decode().map_err(|error| match error {
+        ImageError::Unsupported(error) => unsupported(format!("{}; save it as 8-bit RGB", words(&error))),
         error => failed(error.to_string()),
     })?;
+    if format == ImageFormat::Tiff {
+        let orientation = TiffDecoder::new(Cursor::new(&bytes)).and_then(|mut file| file.orientation());
+        image.apply_orientation(orientation.map_err(|error| failed(error.to_string()))?);
+    }
     let image = to_rgb(image, format == ImageFormat::Pnm).map_err(|what| {
         unsupported(format!("{what}; save it with 8 bits a channel, scaled as suits the data"))
     })?;
@@ -61,6 +70,16 @@ pub(crate) fn decode(path: &Path) -> Result<Image<'static>> {
         return Err(failed(format!("the image is empty ({width}x{height})")));
     }
     Ok(Image { channels: 3, height, width, pixels: Cow::Owned(planar(image.as_raw())) })
+}
+
+/// The reason why an image is not read. The decoder tells of some kinds of pixels only how many bits they have.
+fn words(error: &UnsupportedError) -> String {
+    match error.kind() {
+        UnsupportedErrorKind::Color(ExtendedColorType::Unknown(bits)) => format!(
+            "pixels of {bits} bits in all that are neither grey, RGB, RGBA nor CMYK with 8 or 16 bits a channel"
+        ),
+        _ => error.to_string(),
+    }
 }
 
 /// The image with eight bits a channel; the error says why it cannot be converted. `rounded`: 16 bits are rounded, not

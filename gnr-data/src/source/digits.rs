@@ -30,7 +30,15 @@ pub(crate) const INFO: DatasetInfo = DatasetInfo {
     preset: "digits",
     normalization: Normalization::digits,
     downloads: &[],
-    opener: |_, part| Ok(Arc::new(digits(part)?)),
+    opener: |options, part| match &options.dir {
+        None => Ok(Arc::new(digits(part)?)),
+        Some(dir) => Err(DataError::config(
+            "data.dir",
+            dir.display(),
+            "digits is embedded in the program and has no folder: leave data.dir out (--set '!data.dir'), or name the \
+             data set of this folder (data.name)",
+        )),
+    },
 };
 
 const RECORD: usize = 65;

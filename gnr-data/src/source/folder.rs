@@ -28,7 +28,7 @@ use crate::resize::Resize;
 /// images are RGB and have the size of the first one, unless `resize` changes their size.
 ///
 /// [`Dataset::warnings`] counts and names what is left out (other files, hidden ones, folders that programs leave
-/// behind). It also names class folders without images, and names that are easily confused.
+/// behind). It also names class folders without images, names that are easily confused, and a `val` beside `test`.
 ///
 /// # Errors
 /// [`DataError::NoImages`]; [`DataError::EmptyClass`] for a class of the training part without an image among its
@@ -36,7 +36,7 @@ use crate::resize::Resize;
 /// [`DataError::Truncated`], [`DataError::Decode`], [`DataError::Unsupported`], [`DataError::Io`]. Each names the file
 /// or folder.
 pub fn open_folder(dir: &Path, part: Part, resize: Option<Resize>, keep: Keep) -> Result<Arc<dyn Dataset>> {
-    let root = part_dir(dir, part)?;
+    let (root, unread) = part_dir(dir, part)?;
     let mut left = LeftOut::default();
     let classes = class_dirs(&root, &mut left)?;
     if !classes.is_empty() {
@@ -65,6 +65,14 @@ pub fn open_folder(dir: &Path, part: Part, resize: Option<Resize>, keep: Keep) -
         return Err(DataError::NoImages { path: root, reason });
     }
     let mut warnings: Vec<String> = left.warning().into_iter().collect();
+    if !unread.is_empty() {
+        let folders: Vec<String> = unread.iter().map(|path| path.display().to_string()).collect();
+        warnings.push(format!(
+            "the images of the {part} part are those in {}; not read: {}",
+            root.display(),
+            folders.join(", ")
+        ));
+    }
     if !empty.is_empty() {
         let first = empty.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
         let more = if empty.len() > 3 { ", …" } else { "" };
@@ -81,7 +89,8 @@ pub fn open_folder(dir: &Path, part: Part, resize: Option<Resize>, keep: Keep) -
     Listing { name, classes, files, warnings }.open(resize, keep)
 }
 
-fn part_dir(dir: &Path, part: Part) -> Result<PathBuf> {
+/// The folder of a part, and further folders that could be this part and are not read.
+fn part_dir(dir: &Path, part: Part) -> Result<(PathBuf, Vec<PathBuf>)> {
     let names: &[&str] = match part {
         Part::Train => &["train"],
         Part::Test => &["test", "val", "valid", "validation"],
@@ -92,7 +101,8 @@ fn part_dir(dir: &Path, part: Part) -> Result<PathBuf> {
     // An empty folder may stand beside the one with the images.
     let filled = |path: &&PathBuf| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
     if let Some(path) = found.iter().find(filled).or(found.first()) {
-        return Ok(path.clone());
+        let others = found.iter().filter(|other| *other != path).filter(filled).cloned();
+        return Ok((path.clone(), others.collect()));
     }
     let folders = sub_folders(dir);
     let name =
@@ -115,7 +125,7 @@ pub(crate) const INFO: DatasetInfo = DatasetInfo {
     counts: None,
     fetch_hint: HINT,
     layouts: "{train,test|val|valid|validation}/CLASS/, images at any depth below (.jpg .jpeg .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm in \
-              either case; contents decide), pixels as Pillow's convert(\"RGB\"): first frame, no transparency, no EXIF rotation; other files are \
+              either case; contents decide), pixels as Pillow's convert(\"RGB\"): first frame, no transparency, no EXIF rotation but TIFF's; other files are \
               counted and told, or refused with data.strict = true",
     licence: "yours to know",
     augmentation: Augmentation::NONE,

@@ -51,6 +51,22 @@ fn classes_and_files_come_sorted_and_planar() {
 }
 
 #[test]
+fn a_val_beside_test_is_told() {
+    let dir = tempdir().unwrap();
+    image_tree(dir.path());
+    let test = || open("folder", Part::Test, &OpenOptions::dir(dir.path())).unwrap();
+    fs::create_dir(dir.path().join("valid")).unwrap();
+    assert_eq!(test().warnings(), [""; 0], "an empty folder is no part");
+    fs::create_dir_all(dir.path().join("val/ant")).unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    assert_eq!(
+        test().warnings(),
+        [format!("the images of the test part are those in {}; not read: {}", at("test"), at("val"))]
+    );
+    assert_eq!(train(dir.path()).unwrap().warnings(), [""; 0]);
+}
+
+#[test]
 fn val_serves_where_there_is_no_test() {
     let dir = tempdir().unwrap();
     image_tree(dir.path());

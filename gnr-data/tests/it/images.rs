@@ -115,6 +115,59 @@ fn alpha_is_dropped_and_deep_colours_keep_their_high_byte() {
     }
 }
 
+/// A TIFF image of 3x2 pixels (red 0, 3, …, 15) as Pillow writes it, with an orientation tag:
+///
+/// a = numpy.arange(18, dtype="u1").reshape(2, 3, 3)
+/// Image.fromarray(a).save(file, "TIFF", tiffinfo={274: orientation})
+fn tiff(orientation: u16) -> Vec<u8> {
+    const LONG: u16 = 4;
+    const SHORT: u16 = 3;
+    let entries = [
+        (256, LONG, 1, 3),
+        (257, LONG, 1, 2),
+        (258, SHORT, 3, 146),
+        (259, SHORT, 1, 1),
+        (262, SHORT, 1, 2),
+        (273, LONG, 1, 152),
+        (274, SHORT, 1, u32::from(orientation)),
+        (277, SHORT, 1, 3),
+        (278, SHORT, 1, 2),
+        (279, LONG, 1, 18),
+        (284, SHORT, 1, 1),
+    ];
+    let mut file = b"II*\0\x08\0\0\0\x0b\0".to_vec();
+    for (tag, kind, count, value) in entries {
+        let tag: u16 = tag;
+        let (count, value): (u32, u32) = (count, value);
+        file.extend(tag.to_le_bytes().into_iter().chain(kind.to_le_bytes()).chain(count.to_le_bytes()));
+        file.extend(value.to_le_bytes());
+    }
+    file.extend([0, 0, 0, 0, 8, 0, 8, 0, 8, 0]);
+    file.extend(0..18);
+    file
+}
+
+/// Red values of `numpy.asarray(Image.open(file).convert("RGB"))` with Pillow 13.
+#[test]
+fn tiff_images_are_turned_as_their_tag_says() {
+    for (orientation, red) in
+        [(1, [0, 3, 6, 9, 12, 15]), (3, [15, 12, 9, 6, 3, 0]), (6, [9, 0, 12, 3, 15, 6])]
+    {
+        let found = only("a.tif", &tiff(orientation)).unwrap();
+        assert_eq!(found.iter().map(|pixel| pixel[0]).collect::<Vec<_>>(), red, "{orientation}");
+    }
+}
+
+#[test]
+fn unknown_kinds_of_pixels_are_told_in_words() {
+    let mut file = tiff(1);
+    // The photometric interpretation YCbCr without subsampling tags.
+    let at = file.windows(4).position(|bytes| bytes == [6, 1, 3, 0]).unwrap();
+    file[at + 8] = 6;
+    let error = only("a.tif", &file).unwrap_err().to_string();
+    assert!(error.contains("not supported: pixels of 24 bits in all that are neither grey, RGB"), "{error}");
+}
+
 /// A cut file is an error or (where only an end mark is missing) still gives every pixel.
 #[test]
 fn cut_files_are_never_half_read() {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use gnr_data::{
     DataError, Loader, LoaderConfig, Normalization, OpenOptions, Part, Resize, available_without_dir,
-    class_counts, find, registry,
+    class_counts, find, open, registry,
 };
 use tempfile::tempdir;
 
@@ -41,7 +41,10 @@ fn every_data_set_opens_and_loads() {
         make(dir.path());
         let info = find(name).unwrap();
         for part in [Part::Train, Part::Test] {
-            let mut options = OpenOptions::dir(dir.path());
+            let mut options = match name {
+                "digits" => OpenOptions::default(),
+                _ => OpenOptions::dir(dir.path()),
+            };
             options.resize = info.shape.is_none().then(|| Resize::square(24));
             let set = info.open(part, &options).unwrap();
             assert!(set.describe().starts_with(&format!("{name} {part} (")), "{}", set.describe());
@@ -103,6 +106,12 @@ fn slips_of_the_pen_are_recognised() {
             other => panic!("{other}"),
         }
     }
+}
+
+#[test]
+fn the_embedded_digits_have_no_folder() {
+    let error = open("digits", Part::Test, &OpenOptions::dir("elsewhere")).err().unwrap().to_string();
+    assert!(error.starts_with("`data.dir` = elsewhere: digits is embedded in the program"), "{error}");
 }
 
 #[test]

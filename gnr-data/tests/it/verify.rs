@@ -91,3 +91,27 @@ fn nothing_to_check_is_an_error() {
     );
     assert!(verify(&dir.path().join("nowhere"), &|_, _| {}).is_err());
 }
+
+/// The loader reads linked class folders and names that are not UTF-8, so both are checked.
+#[cfg(unix)]
+#[test]
+fn links_and_names_that_are_not_utf8_are_checked() {
+    use std::os::unix::{ffi::OsStrExt as _, fs::symlink};
+    let (dir, real) = (tempdir().unwrap(), tempdir().unwrap());
+    save_rgb(&real.path().join("a.png"), 4, 4, 1);
+    let odd = real.path().join(std::ffi::OsStr::from_bytes(b"r\xe9.PNG"));
+    fs::write(&odd, b"no image").unwrap();
+    fs::create_dir(dir.path().join("train")).unwrap();
+    symlink(real.path(), dir.path().join("train/c")).unwrap();
+    // A second link to the folder adds nothing.
+    fs::create_dir(dir.path().join("test")).unwrap();
+    symlink(real.path(), dir.path().join("test/c")).unwrap();
+    // Each link back is left out: to the linked folder itself, and to the folder that was given.
+    symlink(real.path(), real.path().join("self")).unwrap();
+    symlink(dir.path(), dir.path().join("train/around")).unwrap();
+    let report = verify(dir.path(), &|_, _| {}).unwrap();
+    assert_eq!((report.checked, report.skipped), (2, 2));
+    let refused: Vec<_> =
+        report.damaged.iter().chain(&report.unread).map(|(path, _)| path.file_name()).collect();
+    assert_eq!(refused, [odd.file_name()]);
+}

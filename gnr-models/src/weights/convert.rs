@@ -44,6 +44,7 @@ pub fn convert(
     let (prefix, chosen): (String, Vec<(String, usize)>) = match (layout, key) {
         (Some(layout), _) => {
             let matching = names::find(stored, layout, key);
+            names::check(file, &matching)?;
             let found = |name: &String| matching.found.get(name).map(|&index| (name.clone(), index));
             let chosen = layout.entries().iter().filter_map(|entry| found(&entry.name)).collect();
             unwrapped = matching.unwrapped;

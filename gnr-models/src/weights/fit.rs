@@ -1,11 +1,12 @@
 //! Assignment of stored tensors to the tensors of a layout: tensors fit, are made to fit, or are refused.
 
-use gnr_nn::{Entry, Layout};
+use gnr_nn::Layout;
 
 use super::{
     Loaded, Mismatch, NonFinite, Report, WeightsError,
     file::{Stored, WeightFile},
-    names, resample,
+    grid::Grids,
+    names,
 };
 
 /// The differences that are allowed between a file and the model.
@@ -22,6 +23,16 @@ pub enum Policy {
     Matching,
 }
 
+/// The use of the weights, which decides the advice in errors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// Training begins with the weights, and can learn a new classifier.
+    #[default]
+    Training,
+    /// The weights are evaluated as they are.
+    Evaluation,
+}
+
 /// The options of reading a file into a model.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -29,10 +40,13 @@ pub struct Options {
     pub policy: Policy,
     /// The part of the file to read (`state_dict_ema`). Default: the part that has most of the model's tensors.
     pub key: Option<String>,
-    /// Whether to interpolate a position embedding (`pos_embed`) of another grid of patches.
+    /// Whether to interpolate a position embedding (`pos_embed`) of another grid of patches. The grid of a file is the
+    /// one that a run recorded in it, and else a square.
     pub resample_pos_embed: bool,
     /// The treatment of NaN and ±∞.
     pub non_finite: NonFinite,
+    /// The use of the weights.
+    pub purpose: Purpose,
 }
 
 /// Reads a file into a layout. `initial` has one tensor an entry, as [`Layout::initialise`] gives; a tensor that is not
@@ -55,6 +69,7 @@ pub fn fit(
         return Err(WeightsError::Count { expected: layout.entries().len(), found: initial.len() });
     }
     let matching = names::find(file.stored(), layout, options.key.as_deref());
+    names::check(file, &matching)?;
     if matching.found.is_empty() {
         return Err(nothing_fits(file, layout, options));
     }
@@ -90,14 +105,22 @@ pub fn fit(
             found: stored.shape.clone(),
         };
         let read = || finite(file, stored, options.non_finite);
-        if stored.shape == entry.shape {
+        let grids = Grids::of(entry, stored, layout, file).filter(Grids::differ);
+        if let Some(grids) = grids.as_ref().filter(|_| options.resample_pos_embed) {
+            *values = grids.resample(&read()?);
+            report.resampled.push(difference());
+        } else if grids.as_ref().is_some_and(|grids| grids.recorded) {
+            report.mismatched.push(difference());
+            continue;
+        } else if stored.shape == entry.shape {
             *values = read()?;
+            if let Some(Grids { from: [h, w], to: [rows, columns], .. }) = grids {
+                let name = &entry.name;
+                report.assumed.push(format!("{name} as {rows}x{columns} patches, not {h}x{w}"));
+            }
         } else if squeezed(&stored.shape).eq(squeezed(&entry.shape)) {
             *values = read()?;
             report.reshaped.push(difference());
-        } else if let Some(grid) = Grid::of(entry, stored, layout).filter(|_| options.resample_pos_embed) {
-            *values = grid.resample(&read()?);
-            report.resampled.push(difference());
         } else {
             report.mismatched.push(difference());
             continue;
@@ -134,11 +157,16 @@ fn check(file: &WeightFile, layout: &Layout, report: &Report, options: &Options)
     // Most files that differ have a classifier for other classes; the error then tells how to replace it.
     let differ = report.missing.iter().chain(report.mismatched.iter().map(|mismatch| &mismatch.name));
     let head = layout.head();
-    let new_head = match differ.clone().all(|name| Layout::is_within(name, head)) {
-        true => {
+    let only_head = !report.matched.is_empty() && differ.clone().all(|name| Layout::is_within(name, head));
+    let new_head = match options.purpose {
+        Purpose::Training if only_head => {
             "; the rest fits: to train a new classifier, set load = \"new-head\" (--set model.load=new-head)"
         }
-        false => "",
+        // A classifier that is missing cannot be mapped.
+        Purpose::Evaluation if only_head && report.missing.is_empty() => {
+            "; the rest fits: name the data's classes among the file's with --class-map"
+        }
+        _ => "",
     };
     if let Some(first) = report.missing.first() {
         return Err(WeightsError::Missing {
@@ -154,7 +182,12 @@ fn check(file: &WeightFile, layout: &Layout, report: &Report, options: &Options)
             tensor: name.clone(),
             expected: expected.clone(),
             found: found.clone(),
-            note: new_head.to_owned(),
+            note: match expected == found {
+                true => "; its patches make another grid: to interpolate, set resample_pos_embed = true \
+                         (--set model.resample_pos_embed=true)"
+                    .to_owned(),
+                false => new_head.to_owned(),
+            },
         });
     }
     match report.unexpected.first() {
@@ -235,36 +268,4 @@ fn finite(file: &WeightFile, stored: &Stored, policy: NonFinite) -> Result<Vec<f
 /// The axes whose length is not 1.
 fn squeezed(shape: &[usize]) -> impl Iterator<Item = &usize> {
     shape.iter().filter(|&&length| length != 1)
-}
-
-/// Two square grids of patch positions behind the same leading tokens.
-struct Grid {
-    /// Tokens that have no place on the grid (the class token).
-    tokens: usize,
-    from: usize,
-    to: usize,
-    channels: usize,
-}
-
-impl Grid {
-    fn of(entry: &Entry, stored: &Stored, layout: &Layout) -> Option<Self> {
-        if !entry.name.ends_with("pos_embed") {
-            return None;
-        }
-        let (&[1, to, channels], &[1, from, same]) = (&entry.shape[..], &stored.shape[..]) else {
-            return None;
-        };
-        let tokens = layout.entries().iter().filter(|entry| entry.name.ends_with("cls_token")).count();
-        let side = |positions: usize| {
-            let grid = positions.checked_sub(tokens)?;
-            (grid > 0 && grid.isqrt().pow(2) == grid).then(|| grid.isqrt())
-        };
-        (channels == same).then_some(Self { tokens, from: side(from)?, to: side(to)?, channels })
-    }
-
-    fn resample(&self, values: &[f64]) -> Vec<f64> {
-        let (tokens, grid) = values.split_at(self.tokens * self.channels);
-        let grid = resample::bicubic(grid, [self.from; 2], [self.to; 2], self.channels);
-        [tokens, &grid].concat()
-    }
 }

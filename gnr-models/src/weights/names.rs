@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use gnr_nn::Layout;
 
-use super::file::Stored;
+use super::{
+    WeightsError,
+    file::{Stored, WeightFile},
+};
 use crate::registry::{Canonical, namings};
 
 /// Tensors that PyTorch's modules keep beside the weights: BatchNorm's counters, Swin's index tables.
@@ -135,6 +138,23 @@ pub(super) fn find(stored: &[Stored], layout: &Layout, key: Option<&str>) -> Mat
         }
     }
     best
+}
+
+/// Refuses a file whose names were translated although its net computes otherwise than the model.
+pub(super) fn check(file: &WeightFile, matching: &Matching) -> Result<(), WeightsError> {
+    let Some(naming) = namings().into_iter().find(|naming| Some(naming.name) == matching.renamed) else {
+        return Ok(());
+    };
+    let pairs = matching.found.iter().filter_map(|(ours, &index)| Some((ours, file.stored().get(index)?)));
+    for (ours, tensor) in pairs {
+        let theirs = tensor.name.strip_prefix(&matching.prefix).unwrap_or(&tensor.name);
+        let theirs = unwrapped(theirs).unwrap_or_else(|| theirs.to_owned());
+        if let Some((what, advice)) = (naming.unfit)(ours, &theirs) {
+            let (file, what, advice) = (file.name.clone(), what.to_owned(), advice.to_owned());
+            return Err(WeightsError::Unsupported { file, what, advice });
+        }
+    }
+    Ok(())
 }
 
 /// Whether a subtree lies under a key: the key itself or something in it.

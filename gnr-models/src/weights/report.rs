@@ -29,6 +29,9 @@ pub struct Report {
     pub reshaped: Vec<Mismatch>,
     /// Position embeddings that were interpolated.
     pub resampled: Vec<Mismatch>,
+    /// Position embeddings that were taken as the model's grid of patches, although as many patches could be a square.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assumed: Vec<String>,
     /// Tensors of a new head, which keep their initial values.
     pub new_head: Vec<String>,
     /// Tensors of the model that the file lacks.
@@ -137,6 +140,10 @@ impl Report {
         let words = |list: &[Mismatch]| list.iter().map(Mismatch::to_string).collect::<Vec<_>>();
         line("reshaped", words(&self.reshaped));
         line("interpolated", words(&self.resampled));
+        line(
+            "assumed, for the file does not tell; resample_pos_embed interpolates from the square",
+            self.assumed.clone(),
+        );
         line("new head, freshly initialised", self.new_head.clone());
         line("missing, freshly initialised", self.missing.clone());
         line("of another shape, freshly initialised", words(&self.mismatched));

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use gnr_models::weights::{self, Format, NonFinite, Options, Policy, WeightFile, WeightsError};
+use gnr_models::weights::{self, Format, NonFinite, Options, Policy, Purpose, WeightFile, WeightsError};
 use gnr_nn::{Init, Layout};
 use serde_json::Value;
 
@@ -479,4 +479,8 @@ fn a_classifier_of_another_shape_says_how_to_go_on() {
     assert_eq!(layout.head(), "fc");
     assert!(error.contains("`fc.bias` has shape [2], the model's has [3]"), "{error}");
     assert!(error.ends_with("set load = \"new-head\" (--set model.load=new-head)"), "{error}");
+    // An evaluation cannot learn a classifier.
+    let options = Options { purpose: Purpose::Evaluation, ..Options::default() };
+    let error = weights::fit(&file, &layout, layout.initialise(0), &options).unwrap_err().to_string();
+    assert!(error.ends_with("name the data's classes among the file's with --class-map"), "{error}");
 }

@@ -205,3 +205,76 @@ fn position_embeddings_of_another_grid_are_interpolated_on_request() {
     }
     assert_eq!(fit(4, true).unwrap().values, values, "the same grid is left alone");
 }
+
+/// A file of 64 positions may be a square grid, or the grid of a model for wide images.
+#[test]
+fn grids_that_are_no_squares() {
+    let model = |height, width| {
+        let config = ModelConfig::new("vit_tiny_patch4_32", 2, [3, height, width]);
+        let config = ModelConfig { widths: Some(vec![2]), depth: Some(1), heads: Some(1), ..config };
+        AnyModel::build(&config).unwrap().layout().clone()
+    };
+    let file = |layout: &Layout, notes: &BTreeMap<String, String>| {
+        let bytes = weights::to_bytes(layout, &layout.initialise(0), Precision::F64, notes).unwrap();
+        WeightFile::from_bytes("vit", bytes).unwrap()
+    };
+    let fit = |file: &WeightFile, layout: &Layout, resample_pos_embed| {
+        let options = Options { resample_pos_embed, ..Options::default() };
+        weights::fit(file, layout, layout.initialise(1), &options)
+    };
+    let (square, wide, small) = (model(32, 32), model(16, 64), model(24, 24));
+    assert_eq!((square.grid(), wide.grid()), (Some([8, 8]), Some([4, 16])));
+    let names =
+        |layout: &Layout| layout.entries().iter().position(|entry| entry.name == "pos_embed").unwrap();
+    let positions = names(&wide);
+
+    // Nothing is interpolated without the request, and the report tells the assumption.
+    let published = file(&square, &BTreeMap::new());
+    let loaded = fit(&published, &wide, false).unwrap();
+    assert_eq!(loaded.report.assumed, ["pos_embed as 4x16 patches, not 8x8"]);
+    let told =
+        loaded.report.lines().into_iter().any(|line| line.contains("assumed") && line.contains("4x16"));
+    assert!(told && fit(&published, &square, false).unwrap().report.assumed.is_empty());
+    // On request, equal numbers of patches are interpolated, too: 8 rows become 4, 8 columns 16.
+    let loaded = fit(&published, &wide, true).unwrap();
+    assert_eq!(loaded.report.resampled.len(), 1);
+    assert_ne!(loaded.values[positions], square.initialise(0)[positions]);
+    assert_eq!(fit(&file(&small, &BTreeMap::new()), &wide, true).unwrap().report.resampled.len(), 1);
+
+    // The checkpoint of a run tells the size of its images.
+    let run = |height: u32, width: u32| {
+        BTreeMap::from([("gnr".to_owned(), format!("{{\"input\":[3,{height},{width}]}}"))])
+    };
+    let own = file(&wide, &run(16, 64));
+    for resample in [false, true] {
+        let report = fit(&own, &wide, resample).unwrap().report;
+        assert!(report.assumed.is_empty() && report.resampled.is_empty());
+    }
+    let error = fit(&own, &square, false).unwrap_err().to_string();
+    assert!(
+        error.contains("its patches make another grid: to interpolate, set resample_pos_embed"),
+        "{error}"
+    );
+    assert_eq!(fit(&own, &square, true).unwrap().report.resampled.len(), 1);
+}
+
+/// The net behind lukemelas' names computes otherwise than torchvision's.
+#[test]
+fn names_of_another_net_are_refused() {
+    let mut layout = Layout::new();
+    layout.root().parameter("_conv_stem.weight", &[32, 3, 3, 3], gnr_nn::Init::Constant(0.0));
+    let bytes = weights::to_bytes(&layout, &layout.initialise(0), Precision::F32, &BTreeMap::new()).unwrap();
+    let file = WeightFile::from_bytes("b0.pth", bytes).unwrap();
+    let model =
+        |name: &str| AnyModel::build(&ModelConfig::new(name, 2, [3, 32, 32])).unwrap().layout().clone();
+    let options = Options { policy: Policy::Matching, ..Options::default() };
+    let fit = |layout: &Layout| weights::fit(&file, layout, layout.initialise(0), &options);
+    let error = fit(&model("efficientnet_b0")).unwrap_err().to_string();
+    assert!(
+        error.starts_with("b0.pth: weights of lukemelas' EfficientNet") && error.contains("pads"),
+        "{error}"
+    );
+    let to = tempfile::tempdir().unwrap().path().join("b0.safetensors");
+    assert!(weights::convert(&file, None, Some(&model("efficientnet_b0")), &to).is_err());
+    assert_eq!(fit(&model("efficientnet_lite0")).unwrap().report.matched, ["_conv_stem.weight"]);
+}

@@ -14,7 +14,8 @@ use super::{
 pub struct Data {
     /// The data set, a name that `gnr data` lists. Default `digits`.
     pub name: String,
-    /// The folder of the files. Default: none (embedded or installed sets need none).
+    /// The folder of the files, where a leading `~` is the user's home folder. Default: none. Installed sets need none,
+    /// and embedded ones refuse one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
     /// Whether files that would be left out, images of a single colour and names that are easily confused are errors
@@ -79,7 +80,7 @@ pub struct Resize {
     pub height: usize,
     /// Number of columns that are kept.
     pub width: usize,
-    /// The filter of the scaling. Default bilinear.
+    /// The filter of the scaling, of random resized crops, too. Default bilinear.
     pub interpolation: Interpolation,
 }
 

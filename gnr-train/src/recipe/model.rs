@@ -45,7 +45,8 @@ pub struct Model {
     /// 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drop_path: Option<f64>,
-    /// The file of the initial weights, safetensors or a PyTorch checkpoint. Default: random initialisation.
+    /// The file of the initial weights, safetensors or a PyTorch checkpoint; a leading `~` is the user's home folder.
+    /// Default: random initialisation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
     /// The part of that file to read, as in `state_dict_ema`. Default: the part with most of the model's tensors.

@@ -1,6 +1,9 @@
 //! The source of a recipe's values: a TOML text with line numbers, and assignments `section.key=value` over it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use toml::{
     Table, Value,
@@ -14,6 +17,9 @@ use super::reader::RecipeError;
 const LONGEST: u64 = 256 << 10;
 /// Largest number of parts of a key; recipes have three.
 const DEEPEST: usize = 8;
+
+/// The keys of files and folders, whose leading `~` is the user's home folder.
+const PATHS: [&str; 3] = ["data.dir", "model.weights", "data.label_noise.file"];
 
 /// Refuses a file that is too long for a recipe.
 pub(super) fn check_length(origin: &str, length: u64) -> Result<(), RecipeError> {
@@ -68,7 +74,33 @@ impl Source {
         for assignment in overrides {
             source.assign(assignment)?;
         }
+        source.expand(std::env::home_dir)?;
         Ok(source)
+    }
+
+    /// Replaces a leading `~` of paths by the folder that `home` finds. No shell sees these values.
+    fn expand(&mut self, home: impl Fn() -> Option<PathBuf>) -> Result<(), RecipeError> {
+        for key in PATHS {
+            let Some(Value::String(path)) = self.get(key) else { continue };
+            let Some(rest) = path.strip_prefix('~') else { continue };
+            let refuse = |problem: &str| {
+                let problem = format!("`{key}` = {path:?}: {problem}");
+                RecipeError::Syntax { place: self.place(key), problem }
+            };
+            if !(rest.is_empty() || rest.starts_with('/')) {
+                return Err(refuse(
+                    "only your own home folder is known, `~/…`: write the whole path (`./~…` for a name that begins so)",
+                ));
+            }
+            let home = home().filter(|home| !home.as_os_str().is_empty());
+            let Some(home) = home.as_deref().and_then(Path::to_str) else {
+                return Err(refuse("your home folder is not known ($HOME is not set): write the whole path"));
+            };
+            let expanded = format!("{}{rest}", home.trim_end_matches('/'));
+            let keys: Vec<&str> = key.split('.').collect();
+            insert(&mut self.root, &keys, Value::String(expanded));
+        }
+        Ok(())
     }
 
     /// The place where the value at `path`, or the section around it, was written.
@@ -195,5 +227,44 @@ impl Lines {
     /// The number, from 1, of the line with the byte at `offset`.
     fn number(&self, offset: usize) -> usize {
         self.0.partition_point(|start| *start <= offset) + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(text: &str, set: &[&str], home: Option<&str>) -> Result<Source, RecipeError> {
+        let mut source = Source::new("r.toml", "r", text, &[])?;
+        set.iter().try_for_each(|set| source.assign(set))?;
+        source.expand(|| home.map(PathBuf::from)).map(|()| source)
+    }
+
+    #[test]
+    fn a_tilde_is_the_home_folder() {
+        let sets = ["data.dir=~/data", "data.label_noise.file=~", "model.weights=\"~/w~.pth\""];
+        let source = expanded("", &sets, Some("/homes/ada/")).unwrap();
+        let text = |key| source.get(key).and_then(Value::as_str).unwrap();
+        assert_eq!(PATHS.map(text), ["/homes/ada/data", "/homes/ada/w~.pth", "/homes/ada"]);
+        // Other paths and keys stay as they are.
+        let source = expanded("name = \"~/x\"", &["data.dir=a/~/b"], None).unwrap();
+        assert_eq!(source.get("name").and_then(Value::as_str), Some("~/x"));
+        assert_eq!(source.get("data.dir").and_then(Value::as_str), Some("a/~/b"));
+    }
+
+    #[test]
+    fn a_tilde_that_cannot_be_expanded_is_refused() {
+        let told = |set: &str, home| expanded("", &[set], home).err().unwrap().to_string();
+        let text = told("data.dir=~/data", None);
+        assert_eq!(
+            text,
+            "--set data.dir=~/data: `data.dir` = \"~/data\": your home folder is not known ($HOME is not set): write the whole path"
+        );
+        assert!(
+            told("data.dir=~bob/data", Some("/homes/ada")).contains("only your own home folder is known")
+        );
+        let file =
+            Source::new("r.toml", "r", "[model]\nweights = \"~bob/w.pth\"", &[]).err().unwrap().to_string();
+        assert!(file.starts_with("r.toml:2: `model.weights` = \"~bob/w.pth\": only your own"), "{file}");
     }
 }

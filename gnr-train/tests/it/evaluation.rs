@@ -2,7 +2,12 @@
 
 use std::{fs, path::Path};
 
-use gnr_train::{EvalRequest, Split, eval};
+use gnr_models::{
+    AnyModel, ModelConfig,
+    weights::{self, Precision},
+};
+use gnr_nn::{Init, Model as _};
+use gnr_train::{ClassMap, EvalRequest, Split, eval};
 use serde_json::Value;
 
 use crate::{
@@ -93,4 +98,72 @@ fn a_collapsed_run_that_ends_early_is_tested_there() {
     assert!(summary.epochs < 40 && summary.collapsed_at_epoch == Some(summary.epochs - 3), "{summary:?}");
     assert_eq!(epochs_with(home.path(), "test_accuracy"), [summary.epochs]);
     assert_eq!(epochs_with(home.path(), "collapsed"), [summary.epochs - 3, summary.epochs]);
+}
+
+/// Writes an image folder with a class for each name: four images of 2x2 pixels in each part.
+fn pictures(folder: &Path, classes: &[&str]) {
+    for part in ["train", "test"] {
+        for (class, shade) in classes.iter().zip([0, 60, 120]) {
+            let at = folder.join(part).join(class);
+            fs::create_dir_all(&at).unwrap();
+            for k in 0..4 {
+                let pixels = (0..12).map(|place| shade + 9 * k + place);
+                fs::write(
+                    at.join(format!("{k}.ppm")),
+                    b"P6 2 2 255 ".iter().copied().chain(pixels).collect::<Vec<u8>>(),
+                )
+                .unwrap();
+            }
+        }
+    }
+}
+
+/// Labels are positions in the list of classes, so the logits of a run are for its own classes alone.
+#[test]
+fn data_of_other_classes_need_a_class_map() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    pictures(&at("pets"), &["cat", "dog"]);
+    pictures(&at("others"), &["dog", "emu"]);
+    pictures(&at("dogs"), &["dog"]);
+    let dir = |name: &str| format!("data.dir={:?}", at(name).display().to_string());
+    let own = dir("pets");
+    let sets = ["data.name=folder", &own, "!data.subset", "data.validation=0", "train.batch_size=4"];
+    run(tiny(&sets), &at("run")).unwrap();
+    fs::write(at("map.txt"), "cat\ndog\n").unwrap();
+    let map = ClassMap::File(at("map.txt").display().to_string());
+    let on = |data: &str, class_map: Option<&ClassMap>| {
+        let overrides = vec![dir(data)];
+        let request =
+            EvalRequest { weights: at("run"), overrides, split: Split::Test, class_map: class_map.cloned() };
+        eval(&request, |_, _| {}).map(|report| report.evaluation.images).map_err(|error| error.to_string())
+    };
+    assert_eq!(on("pets", None), Ok(8));
+    for data in ["others", "dogs"] {
+        let error = on(data, None).unwrap_err();
+        let told = "class 0 is `cat` in the run, but `dog` in the data";
+        assert!(error.contains(told) && error.contains("--class-map"), "{error}");
+    }
+    assert_eq!(on("dogs", Some(&map)), Ok(4));
+    assert!(on("others", Some(&map)).unwrap_err().contains("`emu` of the data is not in the map"));
+}
+
+/// The keys that go with `model.weights` go with the file that is evaluated.
+#[test]
+fn published_weights_take_the_rules_of_loading() {
+    let home = tempfile::tempdir().unwrap();
+    let config = ModelConfig::new("mlp", 10, [1, 8, 8]).with_widths([]);
+    let mut layout = AnyModel::build(&config).unwrap().layout().clone();
+    layout.root().parameter("aux.weight", &[3], Init::Constant(0.0));
+    let path = home.path().join("w.safetensors");
+    weights::save(&path, &layout, &layout.initialise(1), Precision::F32, &Default::default()).unwrap();
+    let with = |set: &[&str]| {
+        let all = [&["model.name=mlp", "model.widths=[]", "train.threads=1"], set].concat();
+        let overrides = all.into_iter().map(str::to_owned).collect();
+        let request = EvalRequest { weights: path.clone(), overrides, split: Split::Test, class_map: None };
+        eval(&request, |_, _| {}).map(|report| report.loaded.unexpected).map_err(|error| error.to_string())
+    };
+    assert!(with(&[]).unwrap_err().contains("the model has no tensor `aux.weight`"));
+    assert_eq!(with(&["model.load=ignore-unexpected"]), Ok(vec!["aux.weight".to_owned()]));
+    assert!(with(&["model.weights_key=ema"]).unwrap_err().contains("no tensor under `ema`"));
 }

@@ -19,7 +19,6 @@ const VARIANTS: &[&[&str]] = &[
     &[
         "data.mixup=0.4",
         "data.cutmix=1",
-        "data.rand_augment=true",
         "data.random_erasing=true",
         "train.micro_batches=2",
         "method.gnr.batch_fraction=0.5",
