@@ -62,12 +62,13 @@ where
             here.map(move |row| row - part.start).collect::<Vec<_>>()
         };
         let parts: Vec<Vec<usize>> = (0..self.shares.examples().len()).map(of_rank).collect();
-        // No oracle answers for no rows. A rank without rows answers for its first, and its weight is 0.
-        let own = match &parts[self.shares.ranks().rank()][..] {
-            [] => &[0],
-            own => own,
-        };
-        let selected = self.inner.select(rows.map(|_| own)).map(|_| 0.0);
+        let own = &parts[self.shares.ranks().rank()];
+        let mut selected = self.inner.select(rows.map(|_| &own[..])).map(|_| 0.0);
+        // An oracle that shares statistics with the other ranks answers for no rows of its own. Any other refuses
+        // that: its rank then answers for its first row, and its weight is 0.
+        if selected.is_err() && rows.is_some() && own.is_empty() {
+            selected = self.inner.select(Some(&[0])).map(|_| 0.0);
+        }
         self.agree(selected)?;
         self.rows = match rows {
             Some(_) => parts.iter().map(Vec::len).collect(),
