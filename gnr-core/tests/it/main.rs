@@ -14,6 +14,7 @@ mod matrix;
 mod measures;
 mod optimizers;
 mod problems;
+mod rank_rows;
 mod ranks;
 mod registry;
 mod regularizer_matrix;
