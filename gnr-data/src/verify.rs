@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::error::{DataError, Result};
 use crate::source::decode::decode;
 use crate::source::gzip::Members;
-use crate::source::walk::is_image_name;
+use crate::source::walk::{Kind, entries, is_hidden, is_image_name};
 use crate::source::{cifar, idx, mat_variables};
 
 /// The result of [`verify`].
@@ -135,40 +135,30 @@ fn collect(path: &Path, files: &mut Vec<(PathBuf, Format)>, skipped: &mut usize)
         }
         return Ok(());
     }
-    let (mut folders, mut linked) = (vec![path.to_path_buf()], HashSet::new());
+    let (mut folders, mut linked_to) = (vec![path.to_path_buf()], HashSet::new());
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).map_err(DataError::io(&folder, "list"))? {
-            let entry = entry.map_err(DataError::io(&folder, "list"))?;
-            let path = entry.path();
-            if entry.file_name().to_string_lossy().starts_with('.') {
+        for (path, kind) in entries(&folder)? {
+            if is_hidden(path.file_name().unwrap_or_default()) {
                 continue;
             }
-            let kind = entry.file_type().map_err(DataError::io(&path, "look at"))?;
-            // A broken link has no target and is reported as an error when it is read.
-            let target = if kind.is_symlink() { std::fs::metadata(&path).ok() } else { None };
-            let kind = target.map_or(kind, |target| target.file_type());
-            if kind.is_dir() {
-                if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+            match kind {
+                Kind::Folder { linked: false } => folders.push(path),
+                Kind::Folder { linked: true } => {
                     let real =
                         |path: &Path| std::fs::canonicalize(path).map_err(DataError::io(path, "follow"));
                     let (here, target) = (real(&folder)?, real(&path)?);
                     if here.starts_with(&target) {
                         *skipped += 1;
-                        continue;
-                    }
-                    if !linked.insert(target) {
-                        continue;
+                    } else if linked_to.insert(target) {
+                        folders.push(path);
                     }
                 }
-                folders.push(path);
-            } else if !(kind.is_file() || kind.is_symlink()) {
-                // Opening a pipe could wait for ever.
-                *skipped += 1;
-            } else {
-                match Format::of(&path) {
+                Kind::Special => *skipped += 1,
+                // A link that leads nowhere is an error when it is read.
+                Kind::File | Kind::Nowhere => match Format::of(&path) {
                     Some(format) => files.push((path, format)),
                     None => *skipped += 1,
-                }
+                },
             }
         }
     }

@@ -50,6 +50,14 @@ impl Workers {
     }
 }
 
+/// Estimated time until runs that still take these times have all ended, `jobs` of them at a time. Jobs without a run
+/// are idle, and no number of jobs makes the longest run shorter.
+pub fn span(times: impl Iterator<Item = f64> + Clone, jobs: usize) -> f64 {
+    let working = times.clone().filter(|time| *time > 0.0).count().min(jobs).max(1);
+    let all: f64 = times.clone().sum();
+    times.fold(all / working as f64, f64::max)
+}
+
 /// Work that follows each finished run of a study.
 pub(crate) trait Follow: Sync {
     /// Does the work after a run. `begins` must be called before anything that takes time.

@@ -2,8 +2,6 @@
 
 use std::{collections::HashMap, fs, path::Path, str::FromStr};
 
-use serde::Deserialize;
-
 use crate::error::{Result, TrainError, io};
 
 /// The way to find the classes of a data set among a model's logits.
@@ -85,33 +83,6 @@ pub(crate) fn difference(first: (&str, &[String]), second: (&str, &[String])) ->
         None => format!("absent in {owner} ({} classes)", classes.len()),
     };
     Some(format!("class {place} is {}, but {}", named(first), named(second)))
-}
-
-/// The part of a run's record of its images that names the classes.
-#[derive(Deserialize)]
-struct Record {
-    train: RecordedPart,
-}
-
-#[derive(Deserialize)]
-struct RecordedPart {
-    classes: Vec<(String, usize)>,
-}
-
-/// The names of the classes that the run of a checkpoint learned, in the order of its logits.
-///
-/// They are in the `data.json` of the run folder, two levels above the checkpoint. The result is `None` where the
-/// checkpoint was copied away from its run, or where the record is damaged.
-pub(crate) fn of_run(checkpoint: &Path) -> Option<Vec<String>> {
-    let path = fs::canonicalize(checkpoint).ok()?.parent()?.parent()?.join("data.json");
-    let text = fs::read_to_string(&path).ok()?;
-    match serde_json::from_str::<Record>(&text) {
-        Ok(record) => Some(record.train.classes.into_iter().map(|(name, _)| name).collect()),
-        Err(error) => {
-            tracing::warn!(file = %path.display(), %error, "the names of the run's classes are not known");
-            None
-        }
-    }
 }
 
 /// Parses lines `NAME` (in the order of the logits) or `NAME INDEX`; empty lines and `#` comments are skipped.

@@ -57,8 +57,8 @@ pub(crate) fn of_settings(recipe: &Recipe) -> Vec<String> {
             "schedule.milestones is empty: the learning rate never drops. Expected epochs, or schedule.name = \"constant\"".into(),
         );
     }
-    let optimizer = recipe.optimizer.settings.0.of();
-    if optimizer.starts_with("schedule-free") && schedule.of() != "constant" {
+    let optimizer = recipe.optimizer.name;
+    if recipe.optimizer.is_schedule_free() && schedule.of() != "constant" {
         told.push(format!(
             "schedule.name = \"{}\" with optimizer.name = \"{optimizer}\", which is made for a learning rate that stays. Expected \
              schedule.name = \"constant\"",
@@ -104,13 +104,17 @@ pub(crate) fn of_steps(recipe: &Recipe, steps_per_epoch: u64) -> Vec<String> {
             |key: &str, default| values.get(key).map_or(default, |_| values.integer(key).unwrap_or(default));
         let (name, every, from) = (values.of(), of("every", 1).max(1), of("from_epoch", 0));
         // SAF compares with outputs of so many epochs ago.
-        let first = if name == Saf::ENTRY.name { from.max(of("epochs", 0)) } else { from };
+        let ago = if name == Saf::ENTRY.name { of("epochs", 0) } else { 0 };
+        let first = from.max(ago);
         let start = first.saturating_mul(steps_per_epoch).checked_next_multiple_of(every);
         if start.is_none_or(|start| start >= steps) {
+            let keys = [("from_epoch", from, 0), ("epochs", ago, 0), ("every", every, 1)];
+            let keys: Vec<String> = (keys.iter().filter(|(_, value, usual)| value != usual))
+                .map(|(key, value, _)| format!("{key} = {value}"))
+                .collect();
             told.push(format!(
-                "method.{name} acts on no step: {}every = {every} step(s), and the run has {} epochs of {steps_per_epoch} steps. Expected \
-                 an earlier start or smaller steps",
-                if first > 0 { format!("after epoch {first}, ") } else { String::new() },
+                "method.{name} acts on no step: it has {}, and the run has {} epochs of {steps_per_epoch} steps. Expected smaller values",
+                keys.join(" and "),
                 recipe.train.epochs
             ));
         }
@@ -239,9 +243,9 @@ mod tests {
         for (sets, words) in [
             (
                 &["method.sam.every=7", "method.sam.from_epoch=9"][..],
-                "method.sam acts on no step: after epoch 9, every = 7",
+                "method.sam acts on no step: it has from_epoch = 9 and every = 7, and",
             ),
-            (&["method.saf.epochs=12"], "method.saf acts on no step: after epoch 12"),
+            (&["method.saf.epochs=12"], "method.saf acts on no step: it has from_epoch = 6 and epochs = 12"),
         ] {
             let told = of_steps(&recipe(&[sets, &["method.gnr=false"]].concat()), 4);
             assert!(matches!(&told[..], [only] if only.contains(words)), "{told:?}");

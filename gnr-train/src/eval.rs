@@ -15,9 +15,10 @@ use crate::{
     checkpoint::CheckpointFile,
     classes::{self, ClassMap},
     data,
-    error::{Result, TrainError},
+    error::{Result, TrainError, io},
     evaluate::{Counted, Evaluation, count},
     fingerprint::Fingerprint,
+    fingerprint::Fingerprints,
     pool::{in_pool, threads},
     ranks,
     recipe::Recipe,
@@ -203,9 +204,14 @@ fn open(
 
 /// Refuses data whose classes differ from those that a run learned. Labels are positions in the list of classes, so the
 /// logits would be counted for other classes.
+///
+/// The run's folder, two levels above the checkpoint, has the names. Of a checkpoint that was copied away from its run
+/// nothing is known, and it is taken as it is.
 fn same_classes(checkpoint: &Path, classes: &[String]) -> Result<()> {
-    let Some(learned) = classes::of_run(checkpoint) else { return Ok(()) };
-    match classes::difference(("the run", &learned), ("the data", classes)) {
+    let real = checkpoint.canonicalize().map_err(io(checkpoint, "follow"))?;
+    let Some(folder) = real.parent().and_then(Path::parent) else { return Ok(()) };
+    let Some(run) = Fingerprints::read(folder)? else { return Ok(()) };
+    match classes::difference(("the run", &run.classes()), ("the data", classes)) {
         None => Ok(()),
         Some(difference) => Err(TrainError::Checkpoint {
             path: checkpoint.to_path_buf(),

@@ -136,6 +136,24 @@ impl Fingerprints {
         })
     }
 
+    /// The images with which the run in `folder` began; `None` where nothing is recorded.
+    ///
+    /// # Errors
+    /// A record that cannot be read.
+    pub(crate) fn read(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&path).map_err(io(&path, "read"))?;
+        Self::parse(&path, &text).map(Some)
+    }
+
+    /// The names of the classes, in the order of the logits.
+    pub(crate) fn classes(&self) -> Vec<String> {
+        self.train.classes.iter().map(|(name, _)| name.clone()).collect()
+    }
+
     /// Whether the run in `folder` recorded its images.
     pub(crate) fn are_recorded(folder: &Path) -> bool {
         folder.join(FILE).exists()
@@ -147,12 +165,7 @@ impl Fingerprints {
     /// # Errors
     /// A record that cannot be read.
     pub(crate) fn changed(&self, folder: &Path) -> Result<Option<String>> {
-        let path = folder.join(FILE);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let text = fs::read_to_string(&path).map_err(io(&path, "read"))?;
-        Ok(self.differences(&Self::parse(&path, &text)?))
+        Ok(Self::read(folder)?.and_then(|before| self.differences(&before)))
     }
 
     /// Reads the record in the file at `path`, whose text is `text`.

@@ -11,7 +11,7 @@ use gnr_study::{
     compare::{CompareObserver, Phase},
     report::several,
     results::is_finished,
-    runner::{Finished, Run, StudyObserver},
+    runner::{Finished, Run, StudyObserver, span},
 };
 use gnr_train::{EpochMetrics, Start, StepEvent, TrainError};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -130,10 +130,7 @@ impl Table {
         }
         let rate = if cost == 0.0 { 0.0 } else { (done > 0.0).then(|| seconds / done)? };
         let each = |run: &RunState| Self::left(run) * rate + self.measuring_left(run);
-        let all: f64 = runs.clone().map(each).sum();
-        // Jobs without a run are idle, and no number of jobs makes the longest run shorter.
-        let working = runs.clone().filter(|run| !run.ended || !run.settled).count().min(self.jobs);
-        Some(runs.map(each).fold(all / working.max(1) as f64, f64::max))
+        Some(span(runs.map(each), self.jobs))
     }
 
     /// Estimated seconds to measure a run; 0 before a first run was measured.

@@ -117,7 +117,8 @@ fn choices(arguments: &Arguments, arms: &[Arm]) -> anyhow::Result<Option<Choices
     let Some(path) = &arguments.choices else { return Ok(None) };
     let choices = Choices::read(path)?;
     for arm in arms {
-        if let Some((set, setting)) = choices.clash(arm, &arguments.sets)? {
+        let settings = choices.settings(arm)?;
+        if let Some((set, setting)) = Choices::clash(&settings, &arguments.sets) {
             bail!(
                 "--set {set}: {} chose {setting} for method `{}`; leave --set {} or --choices out",
                 choices.path().display(),
@@ -201,7 +202,7 @@ fn dry_run<L: Fn(&[String]) -> Result<Recipe, RecipeError>>(
     comparison: &Compare<L>,
 ) -> anyhow::Result<ExitCode> {
     let mut stdout = patient();
-    let plan = comparison.check()?;
+    let (plan, steps) = comparison.check_with_steps()?;
     for line in comparison.dropped() {
         writeln!(stdout, "{line}")?;
     }
@@ -217,9 +218,7 @@ fn dry_run<L: Fn(&[String]) -> Result<Recipe, RecipeError>>(
         let state = if Compare::<L>::is_finished(run) { "finished" } else { "to train" };
         writeln!(stdout, "{state}  {}  {}", run.name, run.folder.display())?;
     }
-    let plans = comparison.plans()?;
-    let steps = |arm: usize| plans.get(arm).map_or(0.0, |(_, plan)| plan.steps_per_epoch as f64);
-    let gradients: f64 = mine.iter().map(|(run, arm)| run.cost * steps(*arm)).sum();
+    let gradients: f64 = mine.iter().map(|(run, arm)| run.cost * steps[*arm] as f64).sum();
     for line in &plan.data {
         writeln!(stdout, "{line}")?;
     }

@@ -34,7 +34,7 @@ fn ending(path: &Path) -> String {
     path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
 }
 
-fn is_hidden(name: &OsStr) -> bool {
+pub(crate) fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 
@@ -107,7 +107,7 @@ pub(super) fn has_images(folder: &Path) -> bool {
 const NOWHERE: &str = "link that leads nowhere";
 
 /// The kind of an entry in a folder.
-enum Kind {
+pub(crate) enum Kind {
     Folder {
         linked: bool,
     },
@@ -118,7 +118,8 @@ enum Kind {
     Special,
 }
 
-fn entries(folder: &Path) -> Result<Vec<(PathBuf, Kind)>> {
+/// The entries of a folder with their kinds, sorted. A link is of the kind of its target.
+pub(crate) fn entries(folder: &Path) -> Result<Vec<(PathBuf, Kind)>> {
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(DataError::io(folder, "list"))? {
         let entry = entry.map_err(DataError::io(folder, "list"))?;

@@ -33,7 +33,6 @@ raises ``FloatingPointError``, and changes nothing either.
 from __future__ import annotations
 
 import inspect
-import keyword
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
@@ -42,6 +41,7 @@ import numpy.typing as npt
 
 from gnr import _native
 from gnr._arguments import count, function, number, optional_function
+from gnr._registry import ENTRIES, Entry, Setting, documentation, methods
 
 #: An array of float32 or float64.
 Array = npt.NDArray[Any]
@@ -49,54 +49,6 @@ Array = npt.NDArray[Any]
 LossAndGrad = Callable[[Array], Tuple[Any, Any]]
 #: ``(theta, v) -> H @ v``.
 Hvp = Callable[[Array, Array], Any]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A setting of a method, as the registry describes it."""
-
-    #: The name in recipes.
-    name: str
-    #: The meaning, with the symbol in the equation.
-    doc: str
-    #: The values that the setting takes, in words.
-    domain: str
-    #: The default; ``None`` for a setting that has none, or whose default depends on the other settings.
-    default: Any
-    #: Whether the setting must be given.
-    required: bool
-
-    @property
-    def argument(self) -> str:
-        """The keyword of the function: the name, followed by an underscore if Python reserves it (``lambda_``)."""
-        return f"{self.name}_" if keyword.iskeyword(self.name) else self.name
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A method's description in the registry."""
-
-    #: ``"regularizer"``, ``"optimizer"`` or ``"schedule"``.
-    kind: str
-    #: The name in recipes (``sam-on``). The name of the function has underscores.
-    name: str
-    #: The name in reports (``AdamW``).
-    title: str
-    doc: str
-    equation: str
-    reference: str
-    settings: Tuple[Setting, ...]
-    #: Gradients of the batch in a step beside the gradient at theta, with the default settings.
-    gradients: float
-    #: Hessian-vector products of the batch in a step, with the default settings.
-    products: float
-    #: Vectors of the size of theta that are kept from step to step.
-    vectors: int
-
-    @property
-    def function(self) -> str:
-        """The name of the method's function in this module."""
-        return self.name.replace("-", "_")
 
 
 @dataclass(frozen=True)
@@ -401,46 +353,6 @@ def _unused(name: str, taken: Dict[str, Any]) -> str:
     return name if name not in taken else next(n for n in (f"{name} {i}" for i in range(2, len(taken) + 3)) if n not in taken)
 
 
-def _setting(name: str, doc: str, default: Any, **rest: Any) -> Setting:
-    # A recipe's products are exact by default. Here a step's products depend on whether it gets a callable.
-    if name == "hvp":
-        default, doc = None, f"{doc}. Unset: exact with a callable ``hvp``, forward differences without one"
-    return Setting(name=name, doc=doc, default=default, **rest)
-
-
-def _entry(told: Dict[str, Any]) -> Entry:
-    settings = tuple(_setting(**key) for key in told.pop("keys"))
-    return Entry(settings=settings, **told)
-
-
-_ENTRIES: Tuple[Entry, ...] = tuple(_entry(told) for told in _native.entries())
-
-
-def methods(kind: Optional[str] = None) -> Tuple[Entry, ...]:
-    """Every method of this module, or those of a kind: ``"regularizer"``, ``"optimizer"`` or ``"schedule"``.
-
-    Raises ``ValueError`` for another kind.
-    """
-    kinds = sorted({entry.kind for entry in _ENTRIES})
-    if kind is not None and kind not in kinds:
-        raise ValueError(f"kind: expected one of {', '.join(kinds)}, found {kind!r}")
-    return tuple(entry for entry in _ENTRIES if kind in (None, entry.kind))
-
-
-def _documentation(entry: Entry) -> str:
-    lines = [f"{entry.title}. {entry.doc}", "", f"    {entry.equation}", "", "Settings:", ""]
-    for setting in entry.settings:
-        default = "required" if setting.required else "unset" if setting.default is None else f"default {setting.default!r}"
-        lines.append(f"{setting.argument}: {setting.domain}, {default}")
-        lines.append(f"    {setting.doc}")
-    if entry.kind == "schedule":
-        lines += ["", "``peak`` is the largest rate, ``epochs`` (of ``steps_per_epoch`` steps, 1 by default) the length of the run."]
-    else:
-        cost = f"{entry.gradients:g} gradients and {entry.products:g} Hessian-vector products a step"
-        lines += ["", f"Cost: {cost} beside the gradient at theta, with the default settings; {entry.vectors} vectors of state."]
-    return "\n".join([*lines, f"Reference: {entry.reference}", ""])
-
-
 def _function(entry: Entry) -> Callable[..., Any]:
     kind = {"regularizer": Regularizer, "optimizer": Optimizer, "schedule": Schedule}[entry.kind]
     named, either = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -480,7 +392,7 @@ def _function(entry: Entry) -> Callable[..., Any]:
             return kind(entry.name, checked(settings))
 
     make.__name__ = make.__qualname__ = entry.function
-    make.__doc__ = _documentation(entry)
+    make.__doc__ = documentation(entry)
     make.__module__ = __name__
     make.__signature__ = inspect.Signature([*own, *parameters], return_annotation=kind)  # type: ignore[attr-defined]
     return make
@@ -492,7 +404,7 @@ if TYPE_CHECKING:
         """Stands for the functions of methods, which are made below, so that a type checker does not miss them."""
 
 
-for _one in _ENTRIES:
+for _one in ENTRIES:
     if _one.function in globals():
         raise ImportError(f"two methods are called {_one.function}")
     globals()[_one.function] = _function(_one)
@@ -512,5 +424,5 @@ __all__ = [
     "sample_rows",
     "scaled",
 ]
-__all__ += [_one.function for _one in _ENTRIES]
+__all__ += [_one.function for _one in ENTRIES]
 del _one

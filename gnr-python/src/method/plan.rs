@@ -31,6 +31,16 @@ pub(super) struct Acting {
     pub(super) acts: Vec<Acts>,
 }
 
+impl Acting {
+    /// Whether the wrappers let the regulariser act on step `t`.
+    pub(super) fn acts_on(&self, t: u64) -> bool {
+        self.acts.iter().all(|acts| match *acts {
+            Acts::Every { period, offset } => t.checked_rem(period) == Some(offset),
+            Acts::From(step) => t >= step,
+        })
+    }
+}
+
 /// The checked parts of a method.
 #[pyclass(frozen, module = "gnr._native")]
 pub(crate) struct Plan {

@@ -67,7 +67,10 @@ impl Plan {
         let regularizers = regularizers.collect::<Result<Vec<_>>>()?;
         // The settings of an optimiser that uses the Hessian's diagonal set the steps and the point of its estimates.
         // `Plan::check` makes sure that all groups agree.
-        let acting = || self.regularizers.iter().map(|acting| &acting.values);
+        let acting = || {
+            let acting = self.regularizers.iter().filter(|acting| acting.acts_on(at.t));
+            acting.map(|acting| &acting.values)
+        };
         let mut wanted = (self.optimizers.iter())
             .map(|(values, _)| HessianDiagonal::wanted(values, acting(), &run))
             .filter_map(Result::transpose);

@@ -96,17 +96,14 @@ impl Choices {
         Ok(axes.filter_map(|axis| Some(format!("{}={}", axis.key, values.get(&axis.key)?))).collect())
     }
 
-    /// The first of these assignments that sets a key which the choices set for a method, too, with the choice.
-    ///
-    /// # Errors
-    /// As [`settings`](Self::settings).
-    pub fn clash<'a>(&self, arm: &Arm, assignments: &'a [String]) -> Result<Option<(&'a str, String)>> {
-        let key = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
-        let settings = self.settings(arm)?;
-        Ok(assignments.iter().find_map(|own| {
+    /// The first of these assignments that sets a key which the [`settings`](Self::settings) of a method set, too, with
+    /// that setting.
+    pub fn clash<'a>(settings: &'a [String], assignments: &'a [String]) -> Option<(&'a str, &'a str)> {
+        let key = |word: &'a str| word.split('=').next();
+        assignments.iter().find_map(|own| {
             let setting = settings.iter().find(|setting| key(setting) == key(own))?;
-            Some((own.as_str(), setting.clone()))
-        }))
+            Some((own.as_str(), setting.as_str()))
+        })
     }
 
     /// Path of the file with the choices.

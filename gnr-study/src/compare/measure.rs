@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -108,14 +109,21 @@ impl Solution {
         self.folder.join("sharpness-at-rho.json")
     }
 
-    /// The file of an earlier measurement; `None` if there is none, or if it cannot be read.
-    fn recorded(&self) -> Option<Recorded> {
-        serde_json::from_str(&fs::read_to_string(self.file()).ok()?).ok()
+    /// The file of an earlier measurement; `None` if there is none.
+    fn recorded(&self) -> Result<Option<Recorded>> {
+        let path = self.file();
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(io(&path, "read"))?,
+        };
+        let found = serde_json::from_str(&text);
+        found.map(Some).map_err(|error| StudyError::File { path, problem: error.to_string() })
     }
 
     /// The measurement of an earlier call with the same setting, unless the run was trained anew since.
     fn known(&self, setting: Setting) -> Option<Sharpness> {
-        let recorded = self.recorded()?;
+        // A damaged file is as good as none: the solution is measured again.
+        let recorded = self.recorded().ok()??;
         (recorded.found.setting == setting && self.is_of(&recorded)).then_some(recorded.found)
     }
 
@@ -168,9 +176,7 @@ impl Solution {
             let folder = self.folder.join(name);
             // A stopped part takes only seconds to repeat, and a finished part of another setting is of no use.
             match fs::remove_dir_all(&folder) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    Err(io(&folder, "remove")(error))
-                }
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(io(&folder, "remove")(error)),
                 _ => Ok(folder),
             }
         };
@@ -208,10 +214,13 @@ impl Solution {
 }
 
 /// The sharpness that a comparison measured of the run in this folder, and whether it is of the run's present weights.
-pub(crate) fn measured_of(run: &Path) -> Option<(Sharpness, bool)> {
-    let solution = Solution::beside(run)?;
+///
+/// # Errors
+/// A file of a measurement that cannot be read.
+pub(crate) fn measured_of(run: &Path) -> Result<Option<(Sharpness, bool)>> {
+    let Some(solution) = Solution::beside(run) else { return Ok(None) };
     let recorded = solution.recorded()?;
-    Some((recorded.found, solution.is_of(&recorded)))
+    Ok(recorded.map(|recorded| (recorded.found, solution.is_of(&recorded))))
 }
 
 /// Measures runs when they are finished.
@@ -326,10 +335,11 @@ mod tests {
         record(Some(checksum(&solution.weights).unwrap()));
         assert_eq!(known(), Some((1.0, 0.1)));
         assert!(solution.known(Setting::of(99)).is_none());
-        assert_eq!(measured_of(&run).map(|(_, present)| present), Some(true));
+        let present = || measured_of(&run).unwrap().map(|(_, present)| present);
+        assert_eq!(present(), Some(true));
         fs::write(&solution.weights, "second").unwrap();
         assert_eq!(known(), None);
-        assert_eq!(measured_of(&run).map(|(_, present)| present), Some(false), "told on the run's page");
+        assert_eq!(present(), Some(false), "told on the run's page");
         // Earlier versions did not write the checksum: then the weights must not be younger.
         record(None);
         let written = |by: i64| {
@@ -343,5 +353,10 @@ mod tests {
         assert_eq!(known(), None);
         fs::remove_file(&solution.weights).unwrap();
         assert_eq!(known(), Some((1.0, 0.1)), "only the results are here");
+        fs::write(solution.file(), "{").unwrap();
+        assert!(
+            known().is_none() && measured_of(&run).is_err(),
+            "measured again, and told on the run's page"
+        );
     }
 }

@@ -135,13 +135,14 @@ pub struct Compare<L> {
 
 /// The settings that another comparison chose for an arm, none of which the arm itself may set.
 fn chosen(choices: &Choices, arm: &Arm) -> Result<Vec<String>> {
-    if let Some((own, setting)) = choices.clash(arm, &arm.assignments)? {
+    let settings = choices.settings(arm)?;
+    if let Some((own, setting)) = Choices::clash(&settings, &arm.assignments) {
         let (name, path) = (&arm.name, choices.path().display());
         return Err(StudyError::Request(format!(
             "method `{name}` sets {own}, and {path} chose {setting} for it: leave the first out"
         )));
     }
-    choices.settings(arm)
+    Ok(settings)
 }
 
 /// The runs of a phase with the arm of each.
@@ -338,20 +339,23 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
     /// # Errors
     /// The errors of [`check`](gnr_train::check).
     pub fn check(&self) -> Result<gnr_train::Plan> {
-        let mut plans = self.plans()?;
-        let told: Vec<(String, Vec<String>)> =
-            plans.iter().map(|(title, plan)| (title.clone(), plan.data.clone())).collect();
-        // There is a method: `plan` refuses a comparison without any.
-        let (_, first) = plans.remove(0);
-        Ok(gnr_train::Plan { data: lines::merged(&told), ..first })
+        Ok(self.check_with_steps()?.0)
     }
 
-    /// Opens images and models of every method. Returns the plan of each with its title.
+    /// The plan of [`check`](Self::check), and the number of steps of an epoch of each method.
     ///
     /// # Errors
     /// The errors of [`check`](gnr_train::check).
-    pub fn plans(&self) -> Result<Vec<(String, gnr_train::Plan)>> {
-        self.recipes()?.into_iter().map(|(title, recipe)| Ok((title, gnr_train::check(recipe)?))).collect()
+    pub fn check_with_steps(&self) -> Result<(gnr_train::Plan, Vec<u64>)> {
+        let (mut first, mut told, mut steps) = (None, Vec::new(), Vec::new());
+        for (title, recipe) in self.recipes()? {
+            let plan = gnr_train::check(recipe)?;
+            told.push((title, plan.data.clone()));
+            steps.push(plan.steps_per_epoch);
+            first.get_or_insert(plan);
+        }
+        let plan = first.ok_or_else(|| StudyError::Request("a comparison needs a method".into()))?;
+        Ok((gnr_train::Plan { data: lines::merged(&told), ..plan }, steps))
     }
 
     /// Trains the runs that are not finished, measures, and writes the report. Setting `stop` ends the runs after their

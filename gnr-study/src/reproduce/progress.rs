@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use gnr_train::{Start, TrainError};
 
 use super::Say;
-use crate::runner::{Finished, Run, StudyObserver};
+use crate::runner::{Finished, Run, StudyObserver, span};
 
 /// The state of a queue of runs.
 pub(super) struct Progress<'a> {
@@ -60,15 +60,11 @@ impl<'a> Progress<'a> {
         (self.say)(&format!("[{:>3}/{all}] {name:<38} {told} in {seconds:.1} s{left}", self.done));
     }
 
-    /// Remaining time in seconds: at least that of the longest run, because no number of jobs makes it shorter. `None`
-    /// before a run has ended.
+    /// Remaining time in seconds; `None` before a run has ended.
     fn remaining(&self) -> Option<f64> {
         let (cost, seconds) = self.spent;
-        let left =
-            || self.runs.iter().zip(&self.ended).filter(|(_, ended)| !**ended).map(|(run, _)| run.cost);
-        let at_once = self.jobs.min(left().count()).max(1);
-        let units = left().fold(left().sum::<f64>() / at_once as f64, f64::max);
-        (cost > 0.0).then(|| units * seconds / cost)
+        let left = self.runs.iter().zip(&self.ended).filter(|(_, ended)| !**ended).map(|(run, _)| run.cost);
+        (cost > 0.0).then(|| span(left, self.jobs) * seconds / cost)
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) fn found(run: &FollowedRun) -> Result<Found> {
             found.blocks.push(Block::Paragraph(subject(&report["subject"], after, run)));
         }
     }
-    found.of_comparison(run);
+    found.of_comparison(run)?;
     if !none.is_empty() {
         let commands: Vec<String> = none.iter().map(|command| format!("`gnr {command} RUN`")).collect();
         found.missing.push(format!("not measured: {}", commands.join(", ")));
@@ -201,15 +201,15 @@ impl Found {
     }
 
     /// The measurements of `gnr compare` for one of its own runs, in `../../measures/RUN`.
-    fn of_comparison(&mut self, run: &FollowedRun) {
-        let Some((found, present)) = measured_of(run.folder()) else { return };
+    fn of_comparison(&mut self, run: &FollowedRun) -> Result<()> {
+        let Some((found, present)) = measured_of(run.folder())? else { return Ok(()) };
         if !present {
             self.missing.push(
                 "sharpness, as the comparison measured it: measured at other weights, because the run was trained anew since; \
                  `gnr compare` measures it again"
                     .into(),
             );
-            return;
+            return Ok(());
         }
         let setting = found.setting;
         self.blocks.push(Block::Heading("Sharpness, as the comparison measured it".into()));
@@ -226,6 +226,7 @@ impl Found {
             "On {} training images, trace by {} vectors, within ρ = {}.",
             setting.images, setting.probes, setting.rho
         )));
+        Ok(())
     }
 }
 

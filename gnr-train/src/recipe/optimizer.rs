@@ -1,8 +1,8 @@
 //! The section `[optimizer]` of a recipe, with its groups of parameters.
 
 use gnr_core::{
-    optimizer,
-    registry::{self, Value, Values},
+    optimizer::{self, ScheduleFreeAdamW, ScheduleFreeSgd},
+    registry::{self, Registered as _, Value, Values},
 };
 use serde::Serialize;
 
@@ -73,6 +73,14 @@ pub struct Group {
     /// group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_decay: Option<f64>,
+}
+
+impl Optimizer {
+    /// Whether the optimiser averages the weights itself, which makes it independent of a schedule.
+    pub(crate) fn is_schedule_free(&self) -> bool {
+        let free = [ScheduleFreeSgd::<Vec<f64>>::ENTRY.name, ScheduleFreeAdamW::<Vec<f64>>::ENTRY.name];
+        free.contains(&self.name)
+    }
 }
 
 /// Reads the section.

@@ -1,8 +1,7 @@
 //! A whole recipe from its keys: every section reads its own, and what two sections decide together is checked here.
 
 use gnr_core::{
-    optimizer::{ScheduleFreeAdamW, ScheduleFreeSgd},
-    registry::{Registered as _, Value, find},
+    registry::{Value, find},
     regularizer,
 };
 
@@ -61,9 +60,8 @@ fn phases(reader: &mut Reader<'_>, recipe: &Recipe) {
 
 /// Checks that the weights are averaged once. A schedule-free optimiser evaluates an average of its own.
 fn averages(reader: &mut Reader<'_>, recipe: &Recipe) {
-    let name = recipe.optimizer.settings.0.of();
-    let own = [ScheduleFreeSgd::<Vec<f64>>::ENTRY.name, ScheduleFreeAdamW::<Vec<f64>>::ENTRY.name];
-    if let Some(average) = recipe.train.average.filter(|_| own.contains(&name)) {
+    let name = recipe.optimizer.name;
+    if let Some(average) = recipe.train.average.filter(|_| recipe.optimizer.is_schedule_free()) {
         let kind = match average.kind {
             AverageKind::Ema => "ema",
             AverageKind::Swa => "swa",
