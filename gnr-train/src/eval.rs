@@ -173,7 +173,8 @@ fn open(
         })?,
     };
     let classes = dataset.classes();
-    if request.class_map.is_none() && file.header().is_some() {
+    // Rank 0 alone needs to see the disk of the run. The other ranks learn the result, and have the same images.
+    if team.leads() && request.class_map.is_none() && file.header().is_some() {
         same_classes(path, classes)?;
     }
     let mut model = build(&recipe.model, classes.len(), dataset.shape())?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     failures::{mnist, refused},
-    support::{gnr, recipe, succeeds, trained},
+    support::{gnr, recipe, succeeds, told, trained},
 };
 
 /// The output of `gnr eval --json`, which is one object on one line.
@@ -71,6 +71,7 @@ fn one_rank_reads_the_weights_and_all_need_the_same_images() {
         format!("exec $0 eval {place}/run$(test $OMPI_COMM_WORLD_RANK = 0 || echo -elsewhere) --json");
     let alone = evaluated(1, &home.path().join("run"), &[]);
     let (output, _) = crate::failures::script(2, &elsewhere);
+    assert!(output.status.success(), "{}", told(&output));
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(found["correct"], alone["correct"]);
     // Where rank 0 has none either, one rank reports it.
@@ -90,4 +91,19 @@ fn one_rank_reads_the_weights_and_all_need_the_same_images() {
             format!("exec $0 {command} {place}/mnist --set data.dir={place}/data-$OMPI_COMM_WORLD_RANK");
         refused(2, &text, "the images are not those of rank 0");
     }
+}
+
+/// Rank 0 alone sees the record of the run's classes, and tells the others.
+#[test]
+fn other_classes_than_the_runs_are_refused_where_one_rank_has_the_run() {
+    let home = tempfile::tempdir().unwrap();
+    trained(1, home.path(), "run", &["train.epochs=1"]);
+    let record = home.path().join("run").join("data.json");
+    let text = std::fs::read_to_string(&record).unwrap();
+    assert!(text.contains("\"7\""), "{text}");
+    std::fs::write(&record, text.replace("\"7\"", "\"seven\"")).unwrap();
+    let place = home.path().display();
+    let elsewhere = format!("exec $0 eval {place}/run$(test $OMPI_COMM_WORLD_RANK = 0 || echo -elsewhere)");
+    let words = refused(2, &elsewhere, "class 7 is `seven` in the run, but `7` in the data");
+    assert_eq!(words.matches("error:").count(), 1, "{words}");
 }
