@@ -14,6 +14,10 @@ use crate::{
 /// of (depth − 2)/9 bottlenecks, BatchNorm, ReLU, global average pool, linear classifier. The planes grow by α/(3n) a
 /// block from 16 on, rounded with halves to even; outputs are 4 times as wide.
 ///
+/// Han et al. (2017) report depth 110 with α = 270 for two 3×3 convolutions a block, which other libraries build under
+/// this name (28.5 M parameters). This network of that depth has bottlenecks (18.3 M). Weights of the one do not fit the
+/// other.
+///
 /// Tensors: `conv1`, `bn1`, `layer1.0.bn1`, `layer1.0.conv1`, …, `layer1.0.bn4`, …, `bn_final`, `fc`.
 #[derive(Clone, Debug)]
 pub struct PyramidNet {
@@ -126,7 +130,7 @@ impl Architecture for PyramidNet {
     const REGISTERED: &'static [Registered] = &[Registered {
         name: "pyramidnet110_a270",
         family: "PyramidNet",
-        description: "bottlenecks, depth 110, α = 270; pyramidnetD_aA is any depth D = 9n + 2 and widening A",
+        description: "bottlenecks (Han et al.: basic blocks), depth 110, α = 270; pyramidnetD_aA is any D = 9n + 2 and A",
         reference: "Han et al., CVPR 2017",
     }];
 
