@@ -11,6 +11,13 @@
 //!
 //! All terms are products of a, ẋ and x̂ with one number a channel, so no graph is built for them. They enter the
 //! reverse pass as the gradient of ⟨∂⟨a, ẏ⟩/∂x, x⟩ + ⟨G, γ⟩, whose left factors are constants.
+//!
+//! A tangent may depend on θ too: after tanh, for example, it is (1 − tanh²)·ẋ. For those the pass has the gradients
+//! of ⟨a, ẏ⟩ in the tangents as well:
+//!
+//! ```text
+//! ∂⟨a, ẏ⟩/∂ẋ = γσ⁻¹(a − mean a − x̂·mean(ax̂)),  ∂⟨a, ẏ⟩/∂γ̇ = Σax̂,  ∂⟨a, ẏ⟩/∂β̇ = Σa
+//! ```
 
 use gnr_nn::{BatchStats, Dual, Fused, Result, Unary, composed};
 use tch::{Kind, TchError, Tensor};
@@ -96,6 +103,16 @@ impl Point {
         Ok(y_t)
     }
 
+    /// The gradients of ⟨a, ẏ⟩ in ẋ, γ̇ and β̇.
+    fn gradients_of_tangents(&self, a: &Tensor) -> Result<[Tensor; 3], TchError> {
+        let Self { xhat, istd, scale, .. } = self;
+        let over = [0_i64, 2, 3];
+        let sum = |t: &Tensor| t.f_sum_dim_intlist(over.as_slice(), true, None::<Kind>);
+        let ax = a.f_mul(xhat)?;
+        let of_x = a.f_sub(&mean(a)?)?.f_sub_(&xhat.f_mul(&mean(&ax)?)?)?.f_mul_(&scale.f_mul(istd)?)?;
+        Ok([of_x, sum(&ax)?, sum(a)?])
+    }
+
     /// The gradients of ⟨a, ẏ⟩ in x and in γ.
     fn gradients(&self, a: &Tensor) -> Result<[Option<Tensor>; 2], TchError> {
         let Self { xhat, x_t, istd, scale, scale_t, means } = self;
@@ -152,6 +169,14 @@ impl Torch {
                 for (gradient, operand) in operands {
                     if let Some(gradient) = gradient.filter(|_| operand.requires_grad()) {
                         replay.add(tch::with_grad(|| inner(&gradient, &operand))?);
+                    }
+                }
+                let tangents = [x, scale, shift].map(|operand| operand.tangent.as_ref().map(TorchTensor::t));
+                if tangents.iter().flatten().any(|tangent| tangent.requires_grad()) {
+                    for (gradient, tangent) in point.gradients_of_tangents(a)?.iter().zip(tangents) {
+                        if let Some(tangent) = tangent.filter(|tangent| tangent.requires_grad()) {
+                            replay.add(tch::with_grad(|| inner(gradient, tangent))?);
+                        }
                     }
                 }
             }

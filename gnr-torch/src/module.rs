@@ -64,6 +64,20 @@ impl Variables {
         })
     }
 
+    fn copied_statistics(&self) -> Result<Vec<Tensor>> {
+        let copies = self.statistics.iter().map(Tensor::f_detach_copy).collect::<Result<_, _>>();
+        self.backend.checked("running statistics", &[], copies)
+    }
+
+    fn restore_statistics(&self, before: &[Tensor]) -> Result<()> {
+        for (own, before) in self.statistics.iter().zip(before) {
+            // A handle from `data` does not change the variable's version, so the graph of a pass stays valid.
+            let restored = own.f_data().and_then(|mut data| data.f_copy_(before));
+            self.backend.checked("running statistics", &[], restored)?;
+        }
+        Ok(())
+    }
+
     /// A copy of what is trained, as the point at which training starts.
     ///
     /// # Errors
@@ -107,8 +121,8 @@ impl Variables {
 ///
 /// `loss` runs the model on the batch and gives the mean loss, shape `[]`. The oracle writes each point that it is
 /// asked about into the model's variables; [`Variables::write_back`] leaves the trained ones there. Running statistics
-/// move in a [`Pass::Commit`] evaluation only, as far as they are in the `VarStore`: those inside a TorchScript file
-/// are not, so put such a model into eval mode.
+/// move in a [`Pass::Commit`] evaluation only, and not where it fails or its numbers are not finite, as far as they are
+/// in the `VarStore`: those inside a TorchScript file are not, so put such a model into eval mode.
 ///
 /// Note that tch's `cross_entropy_for_logits` computes in single precision whatever the logits are; for a model in
 /// double precision take `log_softmax(-1, Kind::Double).nll_loss(…)`.
@@ -166,30 +180,27 @@ impl<'a, F: FnMut() -> Result<Tensor, TchError>> ModuleOracle<'a, F> {
         Self { variables, loss }
     }
 
-    /// Loss and gradient at a point; with `graph` the gradient can be differentiated again.
-    fn gradient_at(
+    /// Calls `f`, and gives the model its running statistics back unless the pass is a commit that succeeds.
+    fn with_statistics<T, E: From<Error>>(
         &mut self,
-        at: &ParamVector<Torch>,
         pass: Pass,
-        graph: bool,
-    ) -> Result<(f64, Vec<Option<Tensor>>)> {
+        f: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let before = self.variables.copied_statistics()?;
+        let done = f(self);
+        if pass != Pass::Commit || done.is_err() {
+            self.variables.restore_statistics(&before)?;
+        }
+        done
+    }
+
+    /// Loss and gradient at a point; with `graph` the gradient can be differentiated again.
+    fn gradient_at(&mut self, at: &ParamVector<Torch>, graph: bool) -> Result<(f64, Vec<Option<Tensor>>)> {
         self.variables.write_back(at)?;
-        let Variables { backend, trained, statistics, .. } = &*self.variables;
-        let before: Vec<Tensor> = match pass {
-            Pass::Commit => Vec::new(),
-            _ => {
-                let copies = statistics.iter().map(Tensor::f_detach_copy).collect::<Result<_, _>>();
-                backend.checked("running statistics", &[], copies)?
-            }
-        };
+        let Variables { backend, trained, .. } = &*self.variables;
         let loss = backend.checked("the model", &[], (self.loss)())?;
         if loss.numel() != 1 {
             return crate::tensor::invalid("the model's loss", "a single element", &shape_of(&loss));
-        }
-        for (own, before) in statistics.iter().zip(&before) {
-            // A handle from `data` does not change the variable's version, so the graph of this pass stays valid.
-            let restored = own.f_data().and_then(|mut data| data.f_copy_(before));
-            backend.checked("running statistics", &[], restored)?;
         }
         let differentiate = || -> Result<(f64, Vec<Tensor>), TchError> {
             let gradient = Tensor::f_run_backward(&[&loss], trained, graph, graph)?;
@@ -254,10 +265,12 @@ impl<F: FnMut() -> Result<Tensor, TchError>> GradOracle for ModuleOracle<'_, F> 
         order: Order,
     ) -> CoreResult<Evaluation<'t, ParamVector<Torch>, Option<Graph>>> {
         let second = order == Order::Second;
-        let (loss, gradient) = self.gradient_at(at, pass, second)?;
-        let point = self.point(&gradient)?;
-        let graph = second.then_some(Graph { written: self.variables.written, gradient });
-        Evaluation::new(at, loss, point, graph)
+        self.with_statistics(pass, |oracle| {
+            let (loss, gradient) = oracle.gradient_at(at, second)?;
+            let point = oracle.point(&gradient)?;
+            let graph = second.then_some(Graph { written: oracle.variables.written, gradient });
+            Evaluation::new(at, loss, point, graph)
+        })
     }
 }
 
@@ -284,7 +297,8 @@ impl<F: FnMut() -> Result<Tensor, TchError>> HvpOracle for ModuleOracle<'_, F> {
             // is dropped.
             Some(graph) => self.product(&graph.gradient, v, true)?,
             None => {
-                let (_, gradient) = self.gradient_at(&here.at, Pass::Probe, true)?;
+                let at_point = |oracle: &mut Self| oracle.gradient_at(&here.at, true);
+                let (_, gradient) = self.with_statistics(Pass::Probe, at_point)?;
                 self.product(&gradient, v, record == Use::Again)?
             }
         })

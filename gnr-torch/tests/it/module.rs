@@ -220,6 +220,32 @@ fn running_statistics_move_in_commit_only_and_products_survive_it() {
     assert!((moved[0] - 1.3).abs() < 1e-12 && (moved[1] - 2.2).abs() < 1e-12, "{moved:?}");
 }
 
+/// An evaluation that fails leaves the statistics as they were, whatever moved them before the failure.
+#[test]
+fn failed_evaluations_do_not_move_running_statistics() {
+    let mut store = nn::VarStore::new(tch::Device::Cpu);
+    let norm = nn::batch_norm2d(store.root() / "bn", 2, Default::default());
+    store.double();
+    let x = Tensor::from_slice(&(0..36).map(f64::from).collect::<Vec<_>>()).view([2, 2, 3, 3]);
+    let mut variables = Variables::of(&store).unwrap();
+    let theta = variables.parameters().unwrap();
+    let before = Vec::<f64>::try_from(store.variables()["bn.running_var"].shallow_clone()).unwrap();
+    type Ending = fn(Tensor) -> Result<Tensor, tch::TchError>;
+    let endings: [(&str, Ending); 3] = [
+        ("an error", |y| y.f_matmul(&Tensor::zeros([7, 7], (Kind::Double, tch::Device::Cpu)))),
+        ("several losses", Ok),
+        ("a loss of NaN", |y| y.f_mean(Kind::Double)?.f_mul_scalar(f64::NAN)),
+    ];
+    for (what, ending) in endings {
+        for pass in [Pass::Probe, Pass::Commit] {
+            let mut oracle = ModuleOracle::new(&mut variables, || ending(norm.forward_t(&x, true)));
+            assert!(oracle.evaluate(&theta, pass, Order::First).is_err(), "{what}");
+            let after = Vec::<f64>::try_from(store.variables()["bn.running_var"].shallow_clone()).unwrap();
+            assert_eq!(after, before, "{what}, {pass:?}");
+        }
+    }
+}
+
 #[test]
 fn bad_models_and_points_are_refused_with_the_reason() {
     let empty = nn::VarStore::new(tch::Device::Cpu);

@@ -65,11 +65,16 @@ impl Model for Net {
     }
     fn forward<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
         let features = self.features(cx, x)?;
-        self.fc.forward(cx, &features)
+        self.classifier(cx, &features)
     }
 }
 
 impl Net {
+    /// The logits. Part of the masks belongs to the classifier, part to what is before it.
+    fn classifier<B: Backend>(&self, cx: &mut Context<'_, B>, features: &B::Tensor) -> Result<B::Tensor> {
+        let y = self.drop_path.forward(cx, features)?;
+        self.fc.forward(cx, &y)
+    }
     /// The input of the classifier.
     fn features<B: Backend>(&self, cx: &mut Context<'_, B>, x: &B::Tensor) -> Result<B::Tensor> {
         let mut change = None;
@@ -90,15 +95,21 @@ impl Net {
         let shortcut = match change {
             Some(Fickle::Other) => cx.backend.mul(&shortcut, &shortcut)?,
             Some(Fickle::Less) => shortcut,
-            _ => self.bn[2].forward(cx, &shortcut)?,
+            _ => {
+                // BatchNorm of what is no convolution: its input's tangent depends on θ in another way.
+                let shortcut = match self.smooth {
+                    true => cx.backend.unary(Unary::Tanh, &shortcut)?,
+                    false => shortcut,
+                };
+                self.bn[2].forward(cx, &shortcut)?
+            }
         };
         let y = self.conv[1].forward(cx, &y)?;
         let mut y = self.bn[1].forward_fused(cx, &y, Fused { residual: Some(&shortcut), activation })?;
         if self.smooth || change == Some(Fickle::More) {
             y = cx.backend.unary(Unary::Tanh, &y)?;
         }
-        let y = self.dropout.forward(cx, &cx.backend.global_avg_pool(&y)?)?;
-        self.drop_path.forward(cx, &y)
+        self.dropout.forward(cx, &cx.backend.global_avg_pool(&y)?)
     }
 }
 
@@ -117,7 +128,7 @@ impl Model for Cut<'_> {
         self.0.features(cx, x).map(Some)
     }
     fn classify<B: Backend>(&self, cx: &mut Context<'_, B>, features: &B::Tensor) -> Result<B::Tensor> {
-        self.0.fc.forward(cx, features)
+        self.0.classifier(cx, features)
     }
 }
 
