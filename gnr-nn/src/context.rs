@@ -23,7 +23,10 @@ pub struct Context<'a, B: Backend> {
     frozen: &'a [bool],
     collected: Vec<Collected<B::Tensor>>,
     masks: Option<MaskSeed>,
+    /// Number of masks drawn so far.
     drawn: u64,
+    /// The place of each sample in the whole batch; `None` if the masks' seed knows the places.
+    places: Option<&'a [usize]>,
     across: Option<&'a AcrossRanks>,
 }
 
@@ -41,8 +44,8 @@ pub(crate) struct Collected<T> {
 impl<'a, B: Backend> Context<'a, B> {
     /// A context over parameters and buffers in the order of the model's layout.
     pub fn new(backend: &'a B, params: &'a [B::Tensor], buffers: &'a [B::Tensor], mode: Mode) -> Self {
-        let (collected, masks, drawn, across) = (Vec::new(), None, 0, None);
-        Self { backend, mode, params, buffers, frozen: &[], collected, masks, drawn, across }
+        let (collected, masks, drawn, places, across) = (Vec::new(), None, 0, None, None);
+        Self { backend, mode, params, buffers, frozen: &[], collected, masks, drawn, places, across }
     }
     /// Declares the images to be a part of a batch that ranks share. Batch statistics are then those of the whole
     /// batch.
@@ -68,6 +71,20 @@ impl<'a, B: Backend> Context<'a, B> {
         self.masks = seed.into();
         self
     }
+    /// Declares the samples to be some of a batch, at these places; their masks are those that they have in the batch.
+    pub(crate) fn with_places(mut self, places: Option<&'a [usize]>) -> Self {
+        self.places = places;
+        self
+    }
+    /// Begins after the first `drawn` masks of the pass, which a part of the model that does not run has drawn.
+    pub(crate) fn with_drawn(mut self, drawn: u64) -> Self {
+        self.drawn = drawn;
+        self
+    }
+    /// Number of masks drawn so far.
+    pub(crate) fn drawn(&self) -> u64 {
+        self.drawn
+    }
     /// The next mask of this pass: `len` factors, 1/`keep` with probability `keep`, else 0. Passes with equal seeds
     /// draw equal masks in equal order.
     ///
@@ -80,7 +97,10 @@ impl<'a, B: Backend> Context<'a, B> {
             )
         })?;
         self.drawn += 1;
-        Ok(seed.draw(self.drawn - 1, keep, len))
+        Ok(match self.places {
+            Some(places) => seed.draw_at(self.drawn - 1, keep, len, places),
+            None => seed.draw(self.drawn - 1, keep, len),
+        })
     }
     /// The tensor of a parameter.
     pub fn param(&self, id: ParamId) -> &'a B::Tensor {

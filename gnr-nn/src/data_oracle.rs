@@ -188,7 +188,7 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
             let weight = batch.labels.len() as f64 / total as f64;
             // A block of the Hessian belongs to the whole L̂, so normalisations with constant weights run in the
             // oracle's mode.
-            let (fixed_norms, features) = (&[][..], None);
+            let (fixed_norms, features, places) = (&[][..], None, None);
             let masks = Some(MaskSeed::new(seed, 0, first + step * index as u64));
             f(
                 index,
@@ -204,6 +204,7 @@ impl<'a, M: Model, B: Autodiff, S: Batches<B>> DataOracle<'a, M, B, S> {
                     fixed_norms,
                     features,
                     masks,
+                    places,
                     across: None,
                 },
             )

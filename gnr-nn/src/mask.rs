@@ -27,10 +27,25 @@ impl MaskSeed {
 
     /// Draws mask number `index` of a pass: `len` factors, 1/`keep` with probability `keep`, else 0.
     pub fn draw(self, index: u64, keep: f64, len: usize) -> Vec<f64> {
+        let start = self.part.map_or(0, |part| part.start * (len / part.len.max(1)));
+        (start..start + len).map(self.factors(index, keep)).collect()
+    }
+
+    /// Draws mask number `index` of a pass over some samples of a batch, `len` factors in all. `places` has each sample's
+    /// place in the whole batch; the sample gets the factors that it has there.
+    pub fn draw_at(self, index: u64, keep: f64, len: usize, places: &[usize]) -> Vec<f64> {
+        let each = len / places.len().max(1);
+        places
+            .iter()
+            .flat_map(|place| place * each..(place + 1) * each)
+            .map(self.factors(index, keep))
+            .collect()
+    }
+
+    /// The factor of each element of mask number `index`.
+    fn factors(self, index: u64, keep: f64) -> impl Fn(usize) -> f64 {
         let stream = mix(self.seed ^ mix(index));
-        let uniform = |i: u64| SplitMix64::new(stream ^ i).uniform();
-        let start = self.part.map_or(0, |part| part.start * (len / part.len.max(1))) as u64;
-        (start..start + len as u64).map(|i| if uniform(i) < keep { keep.recip() } else { 0.0 }).collect()
+        move |i| if SplitMix64::new(stream ^ i as u64).uniform() < keep { keep.recip() } else { 0.0 }
     }
 }
 
@@ -63,6 +78,8 @@ mod tests {
         let parts = [(0, 3), (3, 4)]
             .map(|(start, len)| seed.of_part(Part { start, len, of: 7 }).draw(2, 0.5, len * 5));
         assert_eq!(parts.concat(), whole);
+        let some = seed.draw_at(2, 0.5, 3 * 5, &[6, 0, 2]);
+        assert_eq!(some, [&whole[30..], &whole[..5], &whole[10..15]].concat());
     }
 
     /// Masks at different places agree in about half of their elements, as independent masks do.

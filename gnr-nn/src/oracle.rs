@@ -9,13 +9,13 @@ use std::{
 
 use gnr_core::{
     Error as CoreError, Evaluation, GradOracle, HvpOracle, Order, Outputs, Pass, Products, Quantity,
-    Result as CoreResult, Sample, SampledOracle, Shares, Use, collective::Part, finite_gradient,
+    Result as CoreResult, Sample, SampledOracle, Shares, Use, finite_gradient,
 };
 
 use crate::{
     AcrossRanks, Autodiff, Backend, Buffers, Context, Error, Frozen, Layout, MaskSeed, Mode, Model,
     ParamVector, Result,
-    passes::{Curvature, Gradient, Passes, check_buffers, check_point},
+    passes::{Curvature, Features, Gradient, Passes, check_buffers, check_point},
 };
 
 /// A mini-batch whose images are on the device.
@@ -126,8 +126,8 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     batch: &'a Batch<B>,
     /// The part of the batch that questions are about; `None` for all of it.
     sampled: Option<Batch<B>>,
-    /// The range of `sampled` within the samples that all ranks have selected.
-    drawn: Option<Part>,
+    /// The place of each row of `sampled` in the whole batch, which ranks may share.
+    places: Option<Vec<usize>>,
     buffers: &'a RefCell<Buffers<B>>,
     loss: CrossEntropy,
     mode: Mode,
@@ -135,7 +135,7 @@ pub struct BatchOracle<'a, M, B: Autodiff> {
     frozen: Option<&'a Frozen<B>>,
     /// The output of the frozen part on the whole batch, once it is computed. The cell holds `None` where the model is
     /// not cut.
-    features: OnceCell<Option<B::Tensor>>,
+    features: OnceCell<Option<Features<B>>>,
     masks: Option<MaskSeed>,
     /// The ranks that share the batch, if there are any.
     shares: Option<&'a Shares>,
@@ -156,7 +156,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             backend: backend.clone(),
             batch,
             sampled: None,
-            drawn: None,
+            places: None,
             buffers,
             loss,
             mode: Mode::Train,
@@ -177,12 +177,12 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
     }
     /// Sets the mode, which selects batch or running statistics in BatchNorm; default [`Mode::Train`].
     pub fn with_mode(mut self, mode: Mode) -> Self {
-        self.mode = mode;
+        (self.mode, self.features) = (mode, OnceCell::new());
         self
     }
     /// Restricts points and tangents to the learned parameters; the frozen ones are these constants.
     pub fn with_frozen(mut self, frozen: impl Into<Option<&'a Frozen<B>>>) -> Self {
-        self.frozen = frozen.into();
+        (self.frozen, self.features) = (frozen.into(), OnceCell::new());
         self
     }
     /// Sets the matrix of the products; default is the Hessian.
@@ -193,7 +193,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
     /// Sets the seed of random masks, which are equal in all evaluations of this oracle. Models with dropout or
     /// stochastic depth need it in train mode.
     pub fn with_masks(mut self, seed: impl Into<Option<MaskSeed>>) -> Self {
-        self.masks = seed.into();
+        (self.masks, self.features) = (seed.into(), OnceCell::new());
         self
     }
     /// Declares the batch to be this rank's part of a batch that ranks share. Masks and samples are then those of the
@@ -202,7 +202,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
     /// Each rank must then ask equal questions in equal order; [`DataParallel`](gnr_core::DataParallel) makes one
     /// oracle of the parts.
     pub fn with_ranks(mut self, shares: impl Into<Option<&'a Shares>>, statistics: Statistics) -> Self {
-        self.shares = shares.into();
+        (self.shares, self.features) = (shares.into(), OnceCell::new());
         let over = self.shares.filter(|shares| shares.ranks().size() > 1 && statistics == Statistics::Shared);
         self.across = over.map(AcrossRanks::new);
         self
@@ -222,6 +222,19 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         self.sampled.as_ref().unwrap_or(self.batch)
     }
 
+    /// Takes up a part of the batch that questions are about; `None` for all of it.
+    fn take_up(&mut self, rows: Option<&[usize]>) -> Result<()> {
+        self.sampled = rows.map(|rows| self.batch.select(&self.backend, rows)).transpose()?;
+        let start = self.shares.map_or(0, |shares| shares.part().start);
+        self.places = rows.map(|rows| rows.iter().map(|row| start + row).collect());
+        Ok(())
+    }
+
+    /// The seed of the masks of the whole batch, of which ranks may each have a part.
+    fn masks(&self) -> Option<MaskSeed> {
+        self.masks.map(|masks| masks.of_part(self.shares.map(Shares::part)))
+    }
+
     fn check(&self, operation: &'static str, vector: &ParamVector<B>) -> CoreResult<()> {
         check_point(operation, &self.backend, self.model.layout(), self.frozen, vector)?;
         check_buffers(self.model.layout(), self.buffers.borrow().tensors.len())
@@ -229,7 +242,7 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
 
     /// The output of the frozen part on the whole batch, which is equal at every point of a step. `None` when more than
     /// the head is learned, or the model cannot be cut before it.
-    fn features(&self, frozen: &Frozen<B>, buffers: &Buffers<B>) -> Result<Option<B::Tensor>> {
+    fn features(&self, frozen: &Frozen<B>, buffers: &Buffers<B>) -> Result<Option<Features<B>>> {
         let layout = self.model.layout();
         let head = layout.head();
         if frozen.learned(layout.parameters()).any(|entry| !Layout::is_within(&entry.name, head)) {
@@ -240,8 +253,9 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
         let params = frozen.assemble(unused, Clone::clone)?;
         let mut cx = Context::new(&self.backend, &params, &buffers.tensors, self.mode)
             .with_frozen(frozen.mask())
-            .with_masks(self.masks);
-        self.model.embed(&mut cx, &self.batch.images)
+            .with_masks(self.masks());
+        let output = self.model.embed(&mut cx, &self.batch.images)?;
+        Ok(output.map(|output| Features { output, drawn: cx.drawn() }))
     }
 
     /// Calls `f` with the passes over the batch, or over the part of it that questions are about.
@@ -258,7 +272,6 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             // The features are those of the whole batch; a sample is run from its images.
             _ => None,
         };
-        let part = self.shares.map(|shares| self.drawn.unwrap_or_else(|| shares.part()));
         let done = f(&Passes {
             model: self.model,
             backend: &self.backend,
@@ -269,7 +282,8 @@ impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
             frozen: self.frozen,
             fixed_norms: self.frozen.map_or(&[], Frozen::mask),
             features,
-            masks: self.masks.map(|masks| masks.of_part(part)),
+            masks: self.masks(),
+            places: self.places.as_deref(),
             across: self.across.as_ref(),
         });
         // The other ranks are in the middle of a pass and wait for this one, so no agreement is possible.
@@ -331,17 +345,7 @@ impl<M: Model, B: Autodiff> GradOracle for BatchOracle<'_, M, B> {
 impl<M: Model, B: Autodiff> SampledOracle for BatchOracle<'_, M, B> {
     fn restrict(&mut self, sample: Option<Sample>) -> CoreResult<()> {
         let rows = sample.map(|sample| sample.rows(self.batch.labels.len()));
-        self.sampled = rows.map(|rows| self.batch.select(&self.backend, &rows)).transpose()?;
-        let sampled = sample.filter(|sample| sample.part.is_some());
-        self.drawn = sampled.zip(self.shares).map(|(sample, shares)| {
-            let part = shares.part();
-            // The part of the sample on this rank starts after those on the ranks before.
-            Part {
-                start: sample.count_in(Part { start: 0, len: part.start, of: part.of }),
-                len: sample.count_in(part).max(1),
-                of: sample.count_in(Part { start: 0, len: part.of, of: part.of }),
-            }
-        });
+        self.take_up(rows.as_deref())?;
         if let (Some(shares), Some(_)) = (self.shares, &self.across) {
             self.across = Some(match sample {
                 Some(sample) => AcrossRanks::of_sample(shares, sample),

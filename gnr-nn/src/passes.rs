@@ -42,11 +42,20 @@ pub(crate) struct Passes<'a, M, B: Autodiff> {
     /// Parameters whose normalisations use their running statistics in every mode; empty if there are none.
     pub(crate) fixed_norms: &'a [bool],
     /// The output of the model's body on the batch; if given, only the head runs.
-    pub(crate) features: Option<&'a B::Tensor>,
+    pub(crate) features: Option<&'a Features<B>>,
     /// The seed from which dropout draws its masks.
     pub(crate) masks: Option<MaskSeed>,
+    /// The place of each sample in the whole batch, if the batch is a selection of some.
+    pub(crate) places: Option<&'a [usize]>,
     /// The ranks over which BatchNorm takes its statistics.
     pub(crate) across: Option<&'a AcrossRanks>,
+}
+
+/// The output of a model's frozen body on a batch.
+pub(crate) struct Features<B: Backend> {
+    pub(crate) output: B::Tensor,
+    /// Number of masks that the body drew; the head's come after them.
+    pub(crate) drawn: u64,
 }
 
 /// The results of a gradient pass.
@@ -100,6 +109,21 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         }
     }
 
+    /// The context of a pass with these parameters and running statistics.
+    fn context<'c, C: Backend>(
+        &'c self,
+        backend: &'c C,
+        params: &'c [C::Tensor],
+        buffers: &'c [C::Tensor],
+    ) -> Context<'c, C> {
+        Context::new(backend, params, buffers, self.mode)
+            .with_frozen(self.fixed_norms)
+            .with_masks(self.masks)
+            .with_places(self.places)
+            .with_drawn(self.features.map_or(0, |features| features.drawn))
+            .with_ranks(self.across)
+    }
+
     /// The logits of the batch; `constant` converts what does not depend on θ.
     fn logits<C: Backend>(
         &self,
@@ -107,7 +131,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         constant: impl Fn(&B::Tensor) -> C::Tensor,
     ) -> Result<C::Tensor> {
         match self.features {
-            Some(features) => self.model.classify(cx, &constant(features)),
+            Some(features) => self.model.classify(cx, &constant(&features.output)),
             None => self.model.forward(cx, &constant(&self.batch.images)),
         }
     }
@@ -123,10 +147,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
     /// Runs a forward pass on the plain backend, which keeps nothing for derivatives.
     fn forward(&self, at: &ParamVector<B>) -> Result<B::Tensor> {
         let params = self.parameters(at.tensors().to_vec(), B::Tensor::clone)?;
-        let mut cx = Context::new(self.backend, &params, self.buffers, self.mode)
-            .with_frozen(self.fixed_norms)
-            .with_masks(self.masks)
-            .with_ranks(self.across);
+        let mut cx = self.context(self.backend, &params, self.buffers);
         self.logits(&mut cx, B::Tensor::clone)
     }
 
@@ -151,10 +172,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         let session = self.backend.gradient_session(false);
         let leaves = leaves(&session, at)?;
         let params = self.parameters(leaves.clone(), B::Tensor::clone)?;
-        let mut cx = Context::new(&session, &params, self.buffers, self.mode)
-            .with_frozen(self.fixed_norms)
-            .with_masks(self.masks)
-            .with_ranks(self.across);
+        let mut cx = self.context(&session, &params, self.buffers);
         let logits = self.logits(&mut cx, B::Tensor::clone)?;
         drop(params);
         if self.backend.shape(&logits) != shape {
@@ -171,10 +189,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         let leaves = leaves(&session, &at)?;
         drop(at);
         let params = self.parameters(leaves.clone(), B::Tensor::clone)?;
-        let mut cx = Context::new(&session, &params, self.buffers, self.mode)
-            .with_frozen(self.fixed_norms)
-            .with_masks(self.masks)
-            .with_ranks(self.across);
+        let mut cx = self.context(&session, &params, self.buffers);
         let logits = self.logits(&mut cx, B::Tensor::clone)?;
         let collected = cx.into_collected();
         let loss = self.loss_of(&session, &logits)?;
@@ -208,10 +223,7 @@ impl<M: Model, B: Autodiff> Passes<'_, M, B> {
         let params = self.parameters(moving.collect(), constant)?;
         let duals = Duals(session.clone());
         let buffers: Vec<_> = self.buffers.iter().cloned().map(Dual::constant).collect();
-        let mut cx = Context::new(&duals, &params, &buffers, self.mode)
-            .with_frozen(self.fixed_norms)
-            .with_masks(self.masks)
-            .with_ranks(self.across);
+        let mut cx = self.context(&duals, &params, &buffers);
         let logits = self.logits(&mut cx, constant)?;
         Ok((leaves, logits))
     }

@@ -2,7 +2,7 @@
 
 use gnr_core::{
     Error as CoreError, ExampleOracle, OutputOracle, Outputs, Point, Quantity, Result as CoreResult, Shares,
-    checked_share, collective::Part, nothing_committed,
+    checked_share, nothing_committed,
 };
 
 use super::{Batch, BatchOracle, CrossEntropy};
@@ -25,21 +25,18 @@ impl<M: Model, B: Autodiff> BatchOracle<'_, M, B> {
 impl<'a, M: Model, B: Autodiff> BatchOracle<'a, M, B> {
     fn select_on_ranks(&mut self, shares: &'a Shares, rows: Option<&[usize]>) -> CoreResult<f64> {
         let Some(rows) = rows else {
-            (self.sampled, self.drawn) = (None, None);
+            self.take_up(None)?;
             self.across = self.across.as_ref().map(|_| AcrossRanks::new(shares));
             return Ok(1.0);
         };
         let counts = shares.ranks().scalars(&[rows.len() as f64])?;
         let counts: Vec<usize> = counts.iter().flatten().map(|count| *count as usize).collect();
-        let (before, own) =
-            (counts.iter().take(shares.ranks().rank()).sum(), if rows.is_empty() { &[0] } else { rows });
+        let own = if rows.is_empty() { &[0] } else { rows };
         checked_share(Some(own), self.batch.labels.len())?;
-        self.sampled = Some(self.batch.select(&self.backend, own)?);
-        let of = counts.iter().sum();
-        if of == 0 {
+        if counts.iter().sum::<usize>() == 0 {
             return Err(CoreError::Oracle("a selection without examples".into()));
         }
-        self.drawn = Some(Part { start: before, len: own.len(), of });
+        self.take_up(Some(own))?;
         self.across = self.across.as_ref().map(|_| AcrossRanks::of_rows(shares, &counts));
         Ok(rows.len() as f64 / self.batch.labels.len() as f64)
     }
@@ -65,7 +62,7 @@ impl<M: Model, B: Autodiff> ExampleOracle for BatchOracle<'_, M, B> {
         let share = checked_share(rows, self.batch.labels.len())?;
         // All rows in order need no copy.
         let part = rows.filter(|rows| !rows.iter().copied().eq(0..self.batch.labels.len()));
-        self.sampled = part.map(|rows| self.batch.select(&self.backend, rows)).transpose()?;
+        self.take_up(part)?;
         Ok(share)
     }
 }

@@ -7,5 +7,6 @@ mod fixtures;
 mod group_norm;
 mod initial;
 mod layout;
+mod masks;
 mod mixed;
 mod reference;
