@@ -53,8 +53,9 @@ pub(crate) fn check(own: &Packed, counts: &[usize], expected: Option<usize>, siz
         let (expected, found) = (expected.unwrap_or(0), own.len());
         return Err(Error::DimensionMismatch { operation: "an exchange between ranks", expected, found });
     }
-    if counts.iter().sum::<usize>() > MOST || own.len() > MOST / size.max(1) * size {
-        let message = format!("{} numbers in one exchange; MPI counts up to {MOST}", own.len());
+    let all = counts.iter().sum::<usize>().max(own.len());
+    if all > MOST || own.len() > MOST / size.max(1) * size {
+        let message = format!("{all} numbers in one exchange; MPI counts up to {MOST}");
         return Err(Error::Oracle(message));
     }
     Ok(())

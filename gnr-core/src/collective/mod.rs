@@ -6,6 +6,7 @@
 
 mod agree;
 mod packed;
+mod pieces;
 mod reduce;
 
 pub use agree::agree;
@@ -13,6 +14,9 @@ pub use packed::{Pack, Packed};
 
 use crate::{Error, Result};
 use std::sync::Arc;
+
+/// The largest number of bytes that one step of [`Collective::messages`] gathers.
+const PIECE: usize = 1 << 30;
 
 /// The ranks of a data-parallel computation, seen from one of them.
 ///
@@ -62,16 +66,13 @@ pub trait Collective: Send + Sync {
         )
     }
 
-    /// The messages of all ranks, in rank order. Messages may differ in length.
+    /// The messages of all ranks, in rank order. Messages may differ in length, and have any length: those of more
+    /// than a gibibyte in all are gathered in pieces, since MPI counts in 32 bits.
     ///
     /// # Errors
     /// The errors of [`gather`](Self::gather).
     fn messages(&self, own: Vec<u8>) -> Result<Vec<Vec<u8>>> {
-        let lengths =
-            self.gather(Packed::Double(vec![own.len() as f64]), &vec![1; self.size()])?.doubles()?;
-        let lengths: Vec<usize> = lengths.into_iter().map(|length| length as usize).collect();
-        let mut all = self.gather(Packed::Bytes(own), &lengths)?.bytes()?.into_iter();
-        Ok(lengths.into_iter().map(|length| all.by_ref().take(length).collect()).collect())
+        pieces::messages(self.size(), own, PIECE, |own, counts| self.gather(own, counts))
     }
 
     /// The message `own` of rank `root`. What the other ranks pass is ignored.
