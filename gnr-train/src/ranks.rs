@@ -130,6 +130,12 @@ pub(crate) fn can_share_batches(recipe: &Recipe, ranks: usize) -> Result<()> {
             "method.{name}.batch_fraction = {fraction}: not with train.micro_batches = {pieces} on {ranks} ranks"
         ));
     }
+    if pieces > 1 && recipe.method.get("esam").is_some() {
+        return refuse(format!(
+            "method.esam: not with train.micro_batches = {pieces} on {ranks} ranks, as some ranks would select none of a \
+             micro-batch's images"
+        ));
+    }
     Ok(())
 }
 

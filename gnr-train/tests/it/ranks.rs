@@ -185,6 +185,7 @@ fn what_ranks_cannot_do_is_refused_on_all() {
         (&["method.group=4"], "method.group = 4"),
         (&["train.micro_batches=2", "parallel.perturbation=local"], "train.micro_batches = 2"),
         (&["train.micro_batches=2", "method.gnr.batch_fraction=0.5"], "method.gnr.batch_fraction = 0.5"),
+        (&["train.micro_batches=2", "method.esam=true"], "method.esam: not with train.micro_batches = 2"),
         (&["method.vasso=true", "parallel.perturbation=local"], "a regulariser remembers numbers"),
         (
             // The last maps of an image of 4×4 are 1×1, with one value a channel.
