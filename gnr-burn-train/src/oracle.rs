@@ -20,8 +20,8 @@ use crate::parameters::{Point, gradient, point, with_point};
 ///
 /// Running statistics of BatchNorm belong to all clones of a burn module, which share them. A [`Pass::Commit`]
 /// evaluation moves them; a [`Pass::Probe`] runs a copy of the module that has statistics of its own. A commit moves
-/// them in its forward pass, before its loss is known: after one that is refused because a number is not finite, go back
-/// to a saved module rather than on with the next batch.
+/// them in its forward pass, before its loss is known: after one that is refused because a number is not finite, go
+/// back to a saved module rather than on with the next batch.
 ///
 /// Products with the Hessian come from differences of gradients, because burn differentiates once: wrap the oracle in
 /// [`ForwardDiff`](gnr_core::ForwardDiff) or [`CentralDiff`](gnr_core::CentralDiff).

@@ -15,8 +15,8 @@ use crate::{
 /// block from 16 on, rounded with halves to even; outputs are 4 times as wide.
 ///
 /// Han et al. (2017) report depth 110 with α = 270 for two 3×3 convolutions a block, which other libraries build under
-/// this name (28.5 M parameters). This network of that depth has bottlenecks (18.3 M). Weights of the one do not fit the
-/// other.
+/// this name (28.5 M parameters). This network of that depth has bottlenecks (18.3 M). Weights of the one do not fit
+/// the other.
 ///
 /// Tensors: `conv1`, `bn1`, `layer1.0.bn1`, `layer1.0.conv1`, …, `layer1.0.bn4`, …, `bn_final`, `fc`.
 #[derive(Clone, Debug)]

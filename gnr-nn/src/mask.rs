@@ -31,8 +31,8 @@ impl MaskSeed {
         (start..start + len).map(self.factors(index, keep)).collect()
     }
 
-    /// Draws mask number `index` of a pass over some samples of a batch, `len` factors in all. `places` has each sample's
-    /// place in the whole batch; the sample gets the factors that it has there.
+    /// Draws mask number `index` of a pass over some samples of a batch, `len` factors in all. `places` has each
+    /// sample's place in the whole batch; the sample gets the factors that it has there.
     pub fn draw_at(self, index: u64, keep: f64, len: usize, places: &[usize]) -> Vec<f64> {
         let each = len / places.len().max(1);
         places
