@@ -187,6 +187,18 @@ def test_every_method_resumes_bit_for_bit(name, dtype, tmp_path):
             assert point.tobytes() == seen[t].tobytes(), f"stopped at {stop}, step {t}"
 
 
+def test_a_scaled_optimiser_without_a_state_of_its_own_continues():
+    made = lambda: core.Method(None, core.scaled(core.sgd(momentum=0.0, weight_decay=0.0), 0.5), 0.1)  # noqa: E731
+    method, theta = made(), np.ones(3)
+    method.step(theta, quadratic)
+    after = made()
+    after.load_state_dict(method.state_dict())
+    other = theta.copy()
+    method.step(theta, quadratic)
+    after.step(other, quadratic)
+    assert theta.tobytes() == other.tobytes()
+
+
 @pytest.mark.parametrize("name", PARTS)
 def test_a_step_that_fails_changes_neither_theta_nor_the_state(name):
     method, theta = method_of(name), start()
@@ -316,7 +328,11 @@ def test_differences_take_the_steps_that_are_asked_for():
     points.clear()
     core.Method(core.gnr(hvp="central-difference", step=0.05)).step(np.ones(2), cubic)
     assert np.linalg.norm(points[2] - points[1]) == pytest.approx(0.1, rel=1e-12)
+    points.clear()
+    core.Method(core.gnr(hvp="forward-difference"), difference_step=0.02).step(np.ones(2), cubic)
+    assert np.linalg.norm(points[1] - points[0]) == pytest.approx(0.02, rel=1e-12)
     forward = lambda step: core.gnr(hvp="forward-difference", step=step)  # noqa: E731
+    core.Method([forward(0.05), core.gnr(hvp="forward-difference")])
     core.Method([forward(0.05), forward(0.05)], difference_step=0.05)
     for given in (dict(regularizers=[forward(0.05), forward(0.1)]), dict(regularizers=forward(0.05), difference_step=0.1)):
         with pytest.raises(ValueError, match="differences of one length"):

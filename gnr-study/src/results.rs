@@ -41,6 +41,9 @@ pub struct Summarized {
     pub best: Option<Best>,
     /// Commit of the program that finished the run.
     pub commit: Option<String>,
+    /// The commits of the programs that trained the run before that one went on.
+    #[serde(default)]
+    pub earlier_commits: Vec<String>,
     /// The result of the recipe's label noise.
     pub label_noise: Option<Flipped>,
 }
@@ -59,6 +62,13 @@ impl Summarized {
     /// weights.
     pub fn method_accuracy(&self) -> Option<f64> {
         self.average_test_accuracy.or(self.test_accuracy)
+    }
+
+    /// The commits of all programs that trained the run, one after the other: `a, then b`. `None` if the last one is not
+    /// known.
+    pub fn commits(&self) -> Option<String> {
+        let last = self.commit.as_ref()?;
+        Some(self.earlier_commits.iter().chain([last]).cloned().collect::<Vec<_>>().join(", then "))
     }
 
     /// Held-out accuracy, a fraction: that of the averaged weights where the run averages, otherwise that of the last

@@ -17,8 +17,8 @@ use crate::{
     trainer::Prepared,
 };
 
-/// Number of images of the smallest group or micro-batch, or of a regulariser's sample of it. (All batches are full: an
-/// incomplete one is left out of its epoch.)
+/// Number of images of the smallest group or micro-batch, or of a regulariser's sample or selection of it. (All batches
+/// are full: an incomplete one is left out of its epoch.)
 fn smallest(recipe: &Recipe, ranks: usize) -> usize {
     let whole = recipe.parallel.perturbation == Perturbation::Global && recipe.parallel.sync;
     // Shared statistics are those of the whole batch; otherwise the smallest part is normalised alone.
@@ -31,9 +31,15 @@ fn smallest(recipe: &Recipe, ranks: usize) -> usize {
         Some(_) => batch,
         None => batch / recipe.train.micro_batches.max(1),
     };
-    let fraction = recipe.method.fractions().map(|(_, fraction)| fraction);
-    let fraction = fraction.chain(selected(recipe)).fold(1.0, f64::min);
-    Sample::new(fraction, 0).rows(piece).len()
+    let fraction = recipe.method.fractions().map(|(_, fraction)| fraction).fold(1.0, f64::min);
+    let sampled = Sample::new(fraction, 0).rows(piece).len();
+    let selected = match selected(recipe) {
+        // The selection is of the whole batch, and any number of its images may lie in one micro-batch.
+        Some(share) if share < 1.0 && recipe.train.micro_batches > 1 => 1,
+        Some(share) => Esam::<f64>::selects(share, piece),
+        None => piece,
+    };
+    sampled.min(selected)
 }
 
 /// The share of the examples that ESAM selects, if the recipe has it.

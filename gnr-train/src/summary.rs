@@ -90,6 +90,9 @@ pub struct Summary {
     /// Commit of the program's source, where it was known at build time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<&'static str>,
+    /// The commits of the programs that trained the run before the present one went on; empty if it trained all of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub earlier_commits: Vec<String>,
     /// The changes of the number of epochs; empty for a run that was trained as planned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<Extension>,

@@ -65,6 +65,11 @@ impl<R> Esam<R> {
         Ok(Self { rho, beta, gamma, seed })
     }
 
+    /// The number of examples of which a share γ is selected: γ·`examples` rounded down, at least 1.
+    pub fn selects(gamma: f64, examples: usize) -> usize {
+        ((gamma * examples as f64) as usize).max(1)
+    }
+
     /// The mask m of step t: 1 for each leaf that is perturbed, else 0.
     fn drawn(&self, t: u64, leaves: usize) -> Vec<usize> {
         let mut random = SplitMix64::new(SplitMix64::new(self.seed).next_u64().wrapping_add(t));
@@ -75,7 +80,7 @@ impl<R> Esam<R> {
     fn sensitive(&self, before: &[f64], after: &[f64]) -> Result<Vec<usize>> {
         same_rows("esam", before.len(), after.len())?;
         let rise: Vec<f64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
-        let count = ((self.gamma * rise.len() as f64) as usize).max(1);
+        let count = Self::selects(self.gamma, rise.len());
         let mut rows: Vec<usize> = (0..rise.len()).collect();
         rows.sort_by(|&a, &b| rise[b].total_cmp(&rise[a])); // stable: of equals the first come first
         rows.truncate(count);

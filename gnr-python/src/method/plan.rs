@@ -124,7 +124,9 @@ impl Plan {
             // Without the setting `hvp`, the kind depends on whether a step gets a callable for products.
             if given.settings.get_item("hvp")?.is_some_and(|hvp| !hvp.is_none()) {
                 let kind = Kind::named(values.choice("hvp").map_err(error::of_core)?)?;
-                let step = values.get("step").and_then(|_| values.number("step").ok());
+                // The registry fills in a step that was not given, which asks for nothing.
+                let own = given.settings.get_item("step")?.is_some_and(|step| !step.is_none());
+                let step = values.number("step").ok().filter(|_| own);
                 if let (Some(before), Some(step)) = (asked.step, step)
                     && before != step
                 {

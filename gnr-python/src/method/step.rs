@@ -89,7 +89,7 @@ impl Plan {
             (None, [(values, 1.0)]) => optimizer::build(values),
             (groups, optimizers) => {
                 let built = optimizers.iter().map(|(values, scale)| Ok((optimizer::build(values)?, *scale)));
-                let of = groups.clone().unwrap_or_else(|| vec![0; leaves]);
+                let of = groups.clone().unwrap_or_else(|| vec![0; leaves.max(1)]);
                 Ok(Box::new(Grouped::new(built.collect::<Result<Vec<_>>>()?, of)?))
             }
         }

@@ -304,7 +304,7 @@ fn result(seed: u64, folder: &Path) -> Result<RunResult> {
         seconds: epochs.iter().map(|epoch| epoch.train_seconds.unwrap_or(epoch.seconds)).sum(),
         gradients_per_step: summary.gradient_evaluations.unwrap_or_default() / steps,
         products_per_step: summary.products.unwrap_or_default() / steps,
-        commit: summary.commit,
+        commit: summary.commits(),
         sharpness: None,
         curve,
     })

@@ -90,7 +90,7 @@ fn compare(ours: &Path, theirs: &Path) -> Result<Side> {
         (Some(a), Some(b)) => {
             let told = |summary: &Summarized| {
                 let accuracy = summary.test_accuracy.map_or("none".into(), |x| format!("{:.3} %", 100.0 * x));
-                format!("{accuracy} (commit {})", summary.commit.as_deref().unwrap_or("unknown"))
+                format!("{accuracy} (commit {})", summary.commits().as_deref().unwrap_or("unknown"))
             };
             Side::Conflict(format!("test accuracy {} and {}", told(&a), told(&b)))
         }

@@ -86,7 +86,7 @@ pub(super) fn read(runs: &[Planned]) -> Result<Results> {
             case: *case,
             accuracy: 100.0 * accuracy,
             epochs: epochs(&run.folder)?,
-            commit: summary.commit,
+            commit: summary.commits(),
         });
     }
     Ok(results)

@@ -157,7 +157,7 @@ fn cost(run: &FollowedRun) -> Vec<Block> {
 fn origin(run: &FollowedRun, missing: &mut Vec<String>) -> Result<Vec<(String, String)>> {
     let mut facts = vec![("run".to_owned(), run.folder().display().to_string())];
     facts.extend(data(run, missing)?);
-    let trained = run.summary().and_then(|summary| summary.commit.clone());
+    let trained = run.summary().and_then(crate::results::Summarized::commits);
     match trained {
         Some(commit) => facts.push(("trained by commit".into(), commit)),
         None => missing.push(

@@ -39,6 +39,10 @@ pub struct Progress {
     /// The times at which the run continued on another backend or device.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moves: Vec<Move>,
+    /// The commits of the programs that trained the run, one after the other. Empty where no commit was known at build
+    /// time; begins with `unknown` where an older program, which recorded none, began the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commits: Vec<String>,
 }
 
 /// Whether a count is 0 and therefore left out of files. Files without such passes then have the text that they had
@@ -63,6 +67,30 @@ pub(crate) fn whole<S: Serializer>(count: &f64, to: S) -> Result<S::Ok, S::Error
 const MOST: u64 = 1 << 53;
 
 impl Progress {
+    /// Records the program that trains from here on. Returns a warning if another one trained until here.
+    pub(crate) fn trained_by(&mut self, commit: Option<&str>) -> Option<String> {
+        let commit = commit?;
+        if self.commits.is_empty() && self.step > 0 {
+            self.commits.push("unknown".into());
+        }
+        let before = self.commits.last().cloned();
+        if before.as_deref() == Some(commit) {
+            return None;
+        }
+        self.commits.push(commit.to_owned());
+        Some(format!(
+            "warning: the program of commit {} trained until here, and that of commit {commit} goes on: the result may \
+             differ from that of either by itself",
+            before?
+        ))
+    }
+
+    /// The commits of the programs that trained the run before that of `commit` went on.
+    pub(crate) fn earlier_commits(&self, commit: Option<&str>) -> Vec<String> {
+        let own = usize::from(commit.is_some() && self.commits.last().map(String::as_str) == commit);
+        self.commits[..self.commits.len() - own].to_vec()
+    }
+
     /// Refuses counts above 2⁵³. No run reaches them, and adding to them could overflow.
     pub(super) fn check(&self) -> Result<(), String> {
         let Sums { correct, images, flipped, .. } = &self.sums;
@@ -174,5 +202,23 @@ mod tests {
         let noisy = Sums { flipped: Flipped { images: 4, correct: 1 }, ..sums };
         let again: Sums = serde_json::from_str(&serde_json::to_string(&noisy).unwrap()).unwrap();
         assert_eq!(again, noisy);
+    }
+
+    #[test]
+    fn every_program_that_trained_is_recorded_once() {
+        let mut progress = Progress::default();
+        assert_eq!(progress.trained_by(None), None);
+        assert_eq!(progress.trained_by(Some("a")), None, "the run begins");
+        progress.step = 3;
+        assert_eq!(progress.trained_by(Some("a")), None);
+        assert_eq!(progress.earlier_commits(Some("a")), [""; 0]);
+        let told = progress.trained_by(Some("b")).unwrap();
+        assert!(told.contains("commit a trained until here, and that of commit b goes on"), "{told}");
+        assert_eq!(progress.earlier_commits(Some("b")), ["a"]);
+        assert_eq!(progress.earlier_commits(None), ["a", "b"]);
+        // A run of a program that recorded nothing.
+        let mut progress = Progress { step: 3, ..Progress::default() };
+        assert!(progress.trained_by(Some("b")).unwrap().contains("commit unknown"));
+        assert_eq!(progress.earlier_commits(Some("b")), ["unknown"]);
     }
 }

@@ -112,6 +112,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             exchange_share: self.times.exchange_share(),
             version: VERSION,
             commit: summary::commit(),
+            earlier_commits: self.progress.earlier_commits(summary::commit()),
             extensions: self.progress.extensions.clone(),
             device: self.prepared.recipe.train.device.to_string(),
             library: backend::library(self.prepared.recipe.train.place()),

@@ -243,6 +243,12 @@ fn pieces_of_one_image_are_refused_where_maps_are_one_pixel() {
     assert!(error.contains("method.gnr.batch_fraction = 0.25 leave one image"), "{error}");
     let error = started(&["train.micro_batches=16"]).unwrap_err();
     assert!(error.contains("train.micro_batches = 16 leave one image"), "{error}");
+    // ⌊0.12·16⌋ is 1, and of half of the batch any number may lie in one of two micro-batches.
+    let error = started(&["method.esam=true", "method.esam.gamma=0.12"]).unwrap_err();
+    assert!(error.contains("method.esam.gamma = 0.12 leave one image"), "{error}");
+    let error = started(&["method.esam=true", "train.micro_batches=2"]).unwrap_err();
+    assert!(error.contains("train.micro_batches = 2, method.esam.gamma = 0.5 leave one image"), "{error}");
+    started(&["method.esam=true"]).unwrap();
     started(&["method.group=8"]).unwrap();
     // With images of 8×8 the smallest maps are 2×2. Frozen layers do not normalise by the batch.
     started(&["method.group=5", "data.resize.height=8"]).unwrap();

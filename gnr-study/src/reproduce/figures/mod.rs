@@ -169,7 +169,8 @@ impl Making<'_> {
         let net = self.net();
         let mut commits = Vec::new();
         for planned in self.runs {
-            commits.extend(crate::results::summary(&planned.run.folder)?.and_then(|summary| summary.commit));
+            commits
+                .extend(crate::results::summary(&planned.run.folder)?.and_then(|summary| summary.commits()));
         }
         commits.sort();
         commits.dedup();
