@@ -230,7 +230,8 @@ unsafe fn tile<V: Lanes, const ROWS: usize, const COLS: usize>(
                             sums[$i][j] = left.mul_add(right[j], sums[$i][j]);
                         }
                     }
-                    b = b.add(b_row);
+                    // After the last term the address lies outside of the operand, and is not read.
+                    b = b.wrapping_add(b_row);
                 }
             };
         }

@@ -154,13 +154,13 @@ impl Heap {
 
     fn find(&mut self, bytes: usize) -> Option<Place> {
         let lines = bytes.div_ceil(LINE) + if bytes < STAGGERED { 0 } else { STAGGER };
-        self.idle = self.idle.saturating_sub(lines * LINE);
         let place = |index: usize, chunk: &mut Chunk| {
             let range = chunk.take(lines)?;
             Some(Place { start: NonNull::new(chunk.at(range.start))?, chunk: index, lines: range })
         };
         for (index, chunk) in self.chunks.iter_mut().enumerate() {
             if let Some(place) = chunk.as_mut().and_then(|chunk| place(index, chunk)) {
+                self.idle = self.idle.saturating_sub(lines * LINE);
                 return Some(place);
             }
         }

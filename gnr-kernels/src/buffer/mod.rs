@@ -52,8 +52,9 @@ impl<E: Pooled> Buf<E> {
     /// Makes a buffer of `len` elements with **unspecified** but initialised contents: whatever the last user of the
     /// memory left there.
     pub fn new(len: usize) -> Self {
-        let bytes = len * size_of::<E>();
-        let place = if bytes < SMALLEST { None } else { runtime().heap().take(bytes) };
+        // No allocation is larger than `isize::MAX` bytes: such a length is left to `vec!`, which panics.
+        let bytes = len.checked_mul(size_of::<E>()).filter(|bytes| isize::try_from(*bytes).is_ok());
+        let place = bytes.filter(|bytes| *bytes >= SMALLEST).and_then(|bytes| runtime().heap().take(bytes));
         Buf(match place {
             Some(place) => Storage::Lent { place, len },
             None => Storage::Own(vec![E::default(); len]),

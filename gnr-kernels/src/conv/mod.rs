@@ -111,6 +111,12 @@ fn backward_weight_at<E: Elem>(
 ) {
     let lengths = pairs.iter().map(|(gy, x)| [gy.len(), x.len()]);
     check(g, lengths, [g.output_len(), g.input_len()], gw.len(), g.weight_len());
+    if g.n == 0 {
+        if !accum.adds() {
+            gw.fill(E::zero());
+        }
+        return;
+    }
     let of_single: Option<Vec<MapPair<'_, f32>>> =
         pairs.iter().map(|(gy, x)| Some((gy.as_f32()?, x.as_f32()?))).collect();
     match (of_single, E::as_f32_mut(gw)) {

@@ -26,6 +26,7 @@ const CASES: &[Case] = &[
     ([2, 12, 3, 3], [8, 12, 3, 3], 1, 0, 1),      // one output pixel
     ([2, 16, 24, 20], [16, 16, 3, 3], 1, 1, 1),   // 4x4 tiles: transformed weights are the smaller operand
     ([1, 32, 66, 36], [48, 32, 3, 3], 1, 1, 1),   // more of them than one block
+    ([1, 16, 3, 664], [160, 16, 3, 3], 1, 1, 1),  // a row of tiles larger than a group of blocks
     ([2, 40, 68, 40], [48, 40, 3, 3], 1, 1, 1),   // shared sums by points, several groups of blocks
     ([2, 150, 6, 7], [144, 150, 3, 3], 1, 1, 1),  // shared sums by outputs, channels in several bands
     ([2, 16, 10, 11], [16, 16, 3, 3], 1, 0, 1),   // no padding

@@ -52,7 +52,7 @@ pub(super) fn copy_panel(b: &[f32], row: usize, width: usize, panel: &mut [f32])
 /// Copies Wᵀ to panels of whole rows.
 pub(super) fn transposed_panels(level: Level, w: &[f32], inputs: usize, outputs: usize) -> Aligned {
     let mut transposed = Aligned::new(inputs * outputs.next_multiple_of(WIDTH));
-    each_chunk(&mut transposed, WIDTH * inputs, 1, |j, panel| {
+    each_chunk(&mut transposed, (WIDTH * inputs).max(1), 1, |j, panel| {
         let w = &w[j * WIDTH * inputs..];
         transpose(level, w, inputs, WIDTH.min(w.len() / inputs.max(1)), inputs, panel, WIDTH);
     });

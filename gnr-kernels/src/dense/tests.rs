@@ -8,7 +8,7 @@ use crate::unary::Unary;
 use crate::unary_producers::{FunctionDerivative, FunctionValue};
 use std::sync::Arc;
 
-const LAYERS: [Layer; 7] = [
+const LAYERS: [Layer; 8] = [
     Layer { rows: 3, inputs: 5, outputs: 7 },
     Layer { rows: 19, inputs: 32, outputs: 48 },
     Layer { rows: 600, inputs: 16, outputs: 80 },
@@ -16,6 +16,7 @@ const LAYERS: [Layer; 7] = [
     Layer { rows: 1030, inputs: 48, outputs: 16 },
     Layer { rows: 530, inputs: 33, outputs: 64 },
     Layer { rows: 2, inputs: 0, outputs: 16 },
+    Layer { rows: 600, inputs: 0, outputs: 16 },
 ];
 
 fn operands<E: Elem>(Layer { rows, inputs, outputs }: Layer) -> [[Vec<E>; 2]; 3] {

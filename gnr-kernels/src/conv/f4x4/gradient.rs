@@ -169,7 +169,7 @@ pub(in super::super) fn run(
     if sums <= PRIVATE_BYTES {
         by_parts(&layer, pairs, &jobs, gw, accum);
     } else if sums <= SHARED_BYTES {
-        by_points(&layer, pairs, &jobs, (LEAST_GROUP / block).next_multiple_of(4), gw, accum);
+        by_points(&layer, pairs, &jobs, (LEAST_GROUP / block).max(1).next_multiple_of(4), gw, accum);
     } else {
         let group = (sums.clamp(LEAST_GROUP, LARGEST_GROUP) / block).max(2);
         by_outputs(&layer, pairs, &jobs, group, gw, accum);
