@@ -404,6 +404,18 @@ pub fn predict<M: Model, B: Autodiff>(
     buffers: &Buffers<B>,
     images: &B::Tensor,
 ) -> Result<Vec<f64>> {
+    let layout = model.layout();
+    let (expected, found) = (
+        [layout.parameters().count(), layout.num_buffers()],
+        [params.tensors().len(), buffers.tensors.len()],
+    );
+    if expected != found {
+        let message = format!(
+            "predict: expected {} parameters and {} running statistics, found {} and {}",
+            expected[0], expected[1], found[0], found[1]
+        );
+        return Err(Error::Invalid(message));
+    }
     let mut cx = Context::new(backend, params.tensors(), &buffers.tensors, Mode::Eval);
     let logits = model.forward(&mut cx, images)?;
     backend.to_host(&logits)

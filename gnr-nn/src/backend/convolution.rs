@@ -133,8 +133,9 @@ pub fn conv2d<B: Arithmetic>(b: &B, x: &B::Tensor, w: &B::Tensor, spec: Conv2dSp
     let (indices, oh, ow) = window_indices("conv2d", (h, width), k, spec.stride, spec.padding)?;
     let (kk, l) = (k * k, oh * ow);
     let windows = b.reshape(x, &[n, c, h * width])?;
-    // With a 1×1 window and stride 1 the windows are the image itself.
-    let windows = if kk == 1 && l == h * width { windows } else { b.gather(&windows, 2, &indices)? };
+    // With a 1×1 window, stride 1 and no padding the windows are the image itself.
+    let whole = l == h * width && indices.iter().copied().eq((0..l).map(Some));
+    let windows = if whole { windows } else { b.gather(&windows, 2, &indices)? };
     // [N, G, C/G·K², L] → [G, C/G·K², N·L]
     let columns = b.permute(&b.reshape(&windows, &[n, g, cg * kk, l])?, &[1, 2, 0, 3])?;
     let columns = b.reshape(&columns, &[g, cg * kk, n * l])?;

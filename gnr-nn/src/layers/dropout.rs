@@ -47,7 +47,8 @@ impl DropPath {
     pub fn new(rate: f64) -> Result<Self> {
         Ok(Self { rate: checked("drop_path", rate)? })
     }
-    /// Makes `count` layers whose rates grow linearly from 0 at the first residual block to `last` at the last one.
+    /// Makes `count` layers whose rates grow linearly from 0 at the first residual block to `last` at the last one. A
+    /// single block is the first one, with rate 0, as in timm.
     ///
     /// # Errors
     /// The errors of [`new`](Self::new).

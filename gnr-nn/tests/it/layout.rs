@@ -7,6 +7,7 @@ use gnr_nn::{
     Arithmetic, Autodiff, Backend, Batch, BatchOracle, Buffers, Context, Conv2dSpec, CrossEntropy, Error,
     Frozen, Layout, Loss, MeasuredStatistics, Mode, Model, ParamVector, Result,
     layers::{BatchNorm2d, Conv2d, Linear},
+    predict,
     testing::Reference,
 };
 
@@ -203,6 +204,8 @@ fn labels_and_points_of_another_model_are_refused() {
     }
     let none = &RefCell::new(Buffers { tensors: Vec::new() });
     assert!(BatchOracle::new(&net, &b, &batch, none).evaluate(&theta, Pass::Commit, Order::First).is_err());
+    assert!(predict(&net, &b, &short, &buffers.borrow(), &batch.images).is_err());
+    assert!(predict(&net, &b, &theta, &none.borrow(), &batch.images).is_err());
     batch.labels[1] = 2;
     let mut oracle = BatchOracle::new(&net, &b, &batch, &buffers);
     let error = oracle.evaluate(&theta, Pass::Commit, Order::First).unwrap_err().to_string();

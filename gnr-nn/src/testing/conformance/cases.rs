@@ -110,7 +110,7 @@ pub(super) fn all() -> Vec<Case> {
         case(Op::CrossEntropy(vec![1, 0], 0.1), &[&[2, 3]]).map(|x| x + 512.0),
     ];
     // Shapes of x and w; stride, padding, groups.
-    let convolutions: [([usize; 4], [usize; 4], [usize; 3]); 17] = [
+    let convolutions: [([usize; 4], [usize; 4], [usize; 3]); 18] = [
         ([2, 3, 5, 5], [4, 3, 3, 3], [1, 1, 1]),
         ([2, 2, 4, 6], [3, 2, 3, 3], [1, 0, 1]), // not square
         ([2, 16, 9, 9], [17, 16, 3, 3], [1, 1, 1]),
@@ -118,6 +118,7 @@ pub(super) fn all() -> Vec<Case> {
         ([2, 2, 6, 6], [2, 2, 3, 3], [2, 1, 1]), // the last column is never reached
         ([2, 3, 4, 4], [5, 3, 1, 1], [2, 0, 1]), // projection shortcut
         ([2, 3, 4, 4], [4, 3, 1, 1], [1, 0, 1]),
+        ([1, 2, 3, 3], [2, 2, 1, 1], [2, 1, 1]), // as many windows as pixels, most of them padding
         ([1, 1, 8, 8], [2, 1, 5, 5], [1, 2, 1]),
         ([2, 3, 8, 8], [4, 3, 4, 4], [4, 0, 1]), // patches
         ([2, 4, 5, 5], [6, 2, 3, 3], [1, 1, 2]), // groups
