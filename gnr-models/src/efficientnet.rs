@@ -280,12 +280,19 @@ impl Architecture for EfficientNet {
     const NAMINGS: &'static [Naming] = &[Naming {
         name: "EfficientNet of another publisher",
         for_file: |_| Box::new(canonical),
-        unfit: |ours, theirs| {
-            (ours.starts_with("features.") && theirs.starts_with('_')).then_some((
+        unfit: |ours, theirs| match ours {
+            Some(ours) if ours.starts_with("features.") && theirs.starts_with('_') => Some((
                 "weights of lukemelas' EfficientNet, whose names begin with `_`: it pads as TensorFlow does and has BatchNorm ε \
                  1e-3, where this model pads symmetrically and has ε 1e-5, so it would compute something else",
                 "give the file of torchvision, or timm's `efficientnet_b0`",
-            ))
+            )),
+            // Lite0's other tensors have the shapes of B0's.
+            None if canonical(theirs).is_some_and(|name| name.contains(" squeeze.")) => Some((
+                "weights of an EfficientNet with squeeze-and-excitation, which this model does not have: it would compute \
+                 something else",
+                "give weights of EfficientNet-Lite0, or take model.name = \"efficientnet_b0\"",
+            )),
+            _ => None,
         },
     }];
     const OPTIONS: &'static [&'static str] = &["dropout", "drop_path"];

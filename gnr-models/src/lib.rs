@@ -35,7 +35,7 @@ pub mod wide_resnet;
 
 pub use config::{ModelConfig, ModelError};
 pub use nonlinearity::{Activation, Nonlinearity, Norm};
-pub use registry::{AnyModel, Architecture, Canonical, Naming, Registered, registry};
+pub use registry::{AnyModel, Architecture, Canonical, Naming, Refusal, Registered, registry};
 
 /// The example in README.md, as a test.
 #[cfg(doctest)]

@@ -20,6 +20,9 @@ pub struct Registered {
     pub reference: &'static str,
 }
 
+/// What a file of weights has that does not go with the model, and advice.
+pub type Refusal = (&'static str, &'static str);
+
 /// A translation of tensor names, by which all publishers' names of one tensor become equal. Names outside the family
 /// give `None`.
 pub type Canonical = Box<dyn Fn(&str) -> Option<String>>;
@@ -32,8 +35,9 @@ pub struct Naming {
     /// The translation for a file with these names.
     pub for_file: fn(&[&str]) -> Canonical,
     /// Whether the net of a file computes otherwise than the model although the tensors correspond, which two names of
-    /// one tensor tell: the model's and the file's. The result says what the file has, and gives advice.
-    pub unfit: fn(&str, &str) -> Option<(&'static str, &'static str)>,
+    /// one tensor tell: the model's and the file's. The first is `None` for a tensor that the model does not have. The
+    /// result says what the file has, and gives advice.
+    pub unfit: fn(Option<&str>, &str) -> Option<Refusal>,
 }
 
 /// A family of models that can be built by name.

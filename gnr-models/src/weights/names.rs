@@ -140,18 +140,23 @@ pub(super) fn find(stored: &[Stored], layout: &Layout, key: Option<&str>) -> Mat
     best
 }
 
-/// Refuses a file whose names were translated although its net computes otherwise than the model.
+/// Refuses a file whose tensors correspond to the model's although its net computes otherwise.
 pub(super) fn check(file: &WeightFile, matching: &Matching) -> Result<(), WeightsError> {
-    let Some(naming) = namings().into_iter().find(|naming| Some(naming.name) == matching.renamed) else {
-        return Ok(());
-    };
-    let pairs = matching.found.iter().filter_map(|(ours, &index)| Some((ours, file.stored().get(index)?)));
-    for (ours, tensor) in pairs {
-        let theirs = tensor.name.strip_prefix(&matching.prefix).unwrap_or(&tensor.name);
-        let theirs = unwrapped(theirs).unwrap_or_else(|| theirs.to_owned());
-        if let Some((what, advice)) = (naming.unfit)(ours, &theirs) {
-            let (file, what, advice) = (file.name.clone(), what.to_owned(), advice.to_owned());
-            return Err(WeightsError::Unsupported { file, what, advice });
+    let ours: HashMap<usize, &str> =
+        matching.found.iter().map(|(ours, index)| (*index, ours.as_str())).collect();
+    let names: Vec<&str> = file.stored().iter().map(|tensor| tensor.name.as_str()).collect();
+    for naming in namings() {
+        let canonical = (naming.for_file)(&names);
+        if !ours.values().any(|ours| canonical(ours).is_some()) {
+            continue;
+        }
+        for (index, name) in names.iter().enumerate() {
+            let Some(theirs) = name.strip_prefix(&matching.prefix) else { continue };
+            let theirs = unwrapped(theirs).unwrap_or_else(|| theirs.to_owned());
+            if let Some((what, advice)) = (naming.unfit)(ours.get(&index).copied(), &theirs) {
+                let (file, what, advice) = (file.name.clone(), what.to_owned(), advice.to_owned());
+                return Err(WeightsError::Unsupported { file, what, advice });
+            }
         }
     }
     Ok(())

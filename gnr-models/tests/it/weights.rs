@@ -277,4 +277,40 @@ fn names_of_another_net_are_refused() {
     let to = tempfile::tempdir().unwrap().path().join("b0.safetensors");
     assert!(weights::convert(&file, None, Some(&model("efficientnet_b0")), &to).is_err());
     assert_eq!(fit(&model("efficientnet_lite0")).unwrap().report.matched, ["_conv_stem.weight"]);
+
+    // Lite0 has the tensors of B0 without those of squeeze-and-excitation, whoever published it.
+    let torchvision = model("efficientnet_b0");
+    let names = |of: fn(&str) -> Option<&'static str>| {
+        let mut layout = Layout::new();
+        for entry in torchvision.entries() {
+            if let Some(name) = of(&entry.name) {
+                layout.root().parameter(name, &entry.shape, gnr_nn::Init::Constant(0.0));
+            }
+        }
+        layout
+    };
+    let timm = names(|name| match name {
+        "features.1.0.block.0.0.weight" => Some("blocks.0.0.conv_dw.weight"),
+        "features.1.0.block.1.fc1.weight" => Some("blocks.0.0.se.conv_reduce.weight"),
+        _ => None,
+    });
+    let lukemelas = names(|name| match name {
+        "features.1.0.block.0.0.weight" => Some("_blocks.0._depthwise_conv.weight"),
+        "features.1.0.block.1.fc1.weight" => Some("_blocks.0._se_reduce.weight"),
+        _ => None,
+    });
+    for theirs in [&torchvision, &timm, &lukemelas] {
+        let bytes =
+            weights::to_bytes(theirs, &theirs.initialise(0), Precision::F32, &BTreeMap::new()).unwrap();
+        let file = WeightFile::from_bytes("b0.pth", bytes).unwrap();
+        let lite = model("efficientnet_lite0");
+        for policy in [Policy::Matching, Policy::NewHead, Policy::IgnoreUnexpected] {
+            let options = Options { policy, ..Options::default() };
+            let error = weights::fit(&file, &lite, lite.initialise(0), &options).unwrap_err().to_string();
+            assert!(error.contains("with squeeze-and-excitation, which this model does not have"), "{error}");
+        }
+    }
+    let own = weights::to_bytes(&torchvision, &torchvision.initialise(0), Precision::F32, &BTreeMap::new());
+    let own = WeightFile::from_bytes("b0.pth", own.unwrap()).unwrap();
+    assert!(weights::fit(&own, &torchvision, torchvision.initialise(0), &options).is_ok());
 }
