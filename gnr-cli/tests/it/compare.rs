@@ -256,6 +256,29 @@ fn choices_of_one_comparison_are_used_by_another() {
     assert!(code == 0 && stdout.contains("training: 2 runs, 2 finished before"), "{stdout}");
 }
 
+/// An older program kept the recipe's averaging in every method, and tuned with it.
+#[test]
+fn choices_with_averaging_are_used_by_methods_without() {
+    let home = tempfile::tempdir().unwrap();
+    let (recipe, tuned, out) = (recipe(home.path()), home.path().join("tuned"), home.path().join("out"));
+    let methods =
+        ["--methods", "base,ema", "--seeds", "1", "--no-sharpness", "--set", "train.average.kind=ema"];
+    let (code, _, stderr) = run(&arguments(&recipe, &tuned, &[&methods[..], &["--tune", "3"]].concat()));
+    assert_eq!(code, 0, "{stderr}");
+    let mut older = json(&tuned);
+    let assignments = older["arms"][0]["assignments"].as_array_mut().unwrap();
+    let settings = assignments.len();
+    assignments.retain(|word| word != "!train.average");
+    assert_eq!(assignments.len(), settings - 1, "the test could not fail");
+    fs::write(tuned.join("compare.json"), older.to_string()).unwrap();
+    let choices = format!("--choices={}", tuned.display());
+    let (code, stdout, stderr) = run(&arguments(&recipe, &out, &[&methods[..], &[&choices]].concat()));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("base: without train.average of the recipe"), "{stdout}");
+    let differences = json(&out)["tuned_in"]["differences"].to_string();
+    assert!(differences.contains("train.average"), "{differences}");
+}
+
 #[test]
 fn choices_that_cannot_be_used_are_errors_that_say_why() {
     let home = tempfile::tempdir().unwrap();

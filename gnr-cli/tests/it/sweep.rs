@@ -346,6 +346,10 @@ fn a_method_brings_what_is_searched() {
     let expected = [0.25, 0.5, 1.0, 2.0, 4.0].map(|rho: f64| format!("method.asam.rho={rho:?} seed=0"));
     assert_eq!(asam, expected);
     assert_eq!(names(&["--method", "gsam", "--grid", "method.gsam.alpha=0.1,0.2"]).len(), 2);
+    // The recipe's averaging is left out of a known method, but not where the grid varies it.
+    let averaged =
+        ["--set=train.average.kind=ema", "--grid", "train.average.decay=0.5,0.9", "--method", "sam"];
+    assert_eq!(names(&averaged).len(), 2);
     let lion = names(&["--method", "lion", "--set=optimizer.momentum=0.5"]);
     assert!(lion.len() == 25 && lion[0].starts_with("optimizer.lr="), "{lion:?}");
     let (code, _, stderr) = run(&["sweep", "--method", "asma", "--dry-run"]);

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use image::codecs::tiff::TiffDecoder;
 use image::error::{UnsupportedError, UnsupportedErrorKind};
+use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder as _, ImageError, ImageFormat, ImageReader};
 
 use super::jpeg;
@@ -59,8 +60,9 @@ pub(crate) fn decode(path: &Path) -> Result<Image<'static>> {
         error => failed(error.to_string()),
     })?;
     if format == ImageFormat::Tiff {
+        // A tag that cannot be read turns nothing: the pixels are there.
         let orientation = TiffDecoder::new(Cursor::new(&bytes)).and_then(|mut file| file.orientation());
-        image.apply_orientation(orientation.map_err(|error| failed(error.to_string()))?);
+        image.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
     }
     let image = to_rgb(image, format == ImageFormat::Pnm).map_err(|what| {
         unsupported(format!("{what}; save it with 8 bits a channel, scaled as suits the data"))

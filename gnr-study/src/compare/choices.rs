@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::{
-    arm::Arm,
+    arm::{AVERAGE, Arm},
     lines,
     outcome::{ArmResult, Comparison, Tuned},
 };
@@ -156,7 +156,8 @@ impl Choices {
             let line =
                 |(key, [there, here]): (String, [String; 2])| format!("{key}: {there} there, {here} here");
             differences.push((title.clone(), differ.map(line).collect()));
-            settings.push(self.settings(arm)?);
+            let unused = |setting: &String| recipe.train.average.is_none() && setting.starts_with(AVERAGE);
+            settings.push(self.settings(arm)?.into_iter().filter(|setting| !unused(setting)).collect());
         }
         Ok(TunedIn {
             path: self.path.to_string_lossy().into_owned(),

@@ -205,7 +205,10 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             }
             let (mut words, out) = arm.fitted(&recipe, &load);
             if let Some(choices) = &request.choices {
-                words.extend(chosen(choices, arm)?);
+                // An older program tuned with the recipe's averaging, which the method is without here.
+                let drops = out.iter().any(|key| key == arm::AVERAGE);
+                let settings = chosen(choices, arm)?.into_iter();
+                words.extend(settings.filter(|setting| !(drops && setting.starts_with(arm::AVERAGE))));
             }
             let own = match load(&words) {
                 Ok(own) => own,

@@ -205,8 +205,9 @@ impl Found {
         let Some((found, present)) = measured_of(run.folder())? else { return Ok(()) };
         if !present {
             self.missing.push(
-                "sharpness, as the comparison measured it: measured at other weights, because the run was trained anew since; \
-                 `gnr compare` measures it again"
+                "sharpness, as the comparison measured it: measured at other weights, because the run was trained anew since, or by \
+                 an older program that did not record at which, before the present file of weights was written; `gnr compare` \
+                 measures it again"
                     .into(),
             );
             return Ok(());

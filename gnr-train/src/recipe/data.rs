@@ -18,8 +18,8 @@ pub struct Data {
     /// and embedded ones refuse one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
-    /// Whether files that would be left out, images of a single colour and names that are easily confused are errors
-    /// instead of warnings. Default: no.
+    /// Whether files and folders that would be left out (a `val` beside `test`, for one), images of a single colour and
+    /// names that are easily confused are errors instead of warnings. Default: no.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub strict: bool,
     /// Fraction of the training images held out for validation, in [0, 1). Default 0.

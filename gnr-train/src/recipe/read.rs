@@ -67,7 +67,8 @@ fn averages(reader: &mut Reader<'_>, recipe: &Recipe) {
             AverageKind::Swa => "swa",
         };
         let requirement = format!(
-            "not together with optimizer.name = \"{name}\", whose own average of the weights is evaluated and written"
+            "not together with optimizer.name = \"{name}\", whose own average of the weights is evaluated and written; leave the \
+             section out (--set '!train.average')"
         );
         reader.keys_of("train.average").refuse("kind", kind, &requirement);
     }

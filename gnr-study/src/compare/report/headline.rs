@@ -42,7 +42,7 @@ impl Comparison {
                 base.title
             )
         } else {
-            self.ahead(best, accuracy)
+            self.ahead(best, accuracy, seeds.len())
         };
         let tries = |arm: &ArmResult| {
             let tuned = self.tuning.iter().find(|tuned| tuned.arm == arm.name);
@@ -60,15 +60,19 @@ impl Comparison {
         format!("{place}{}{effort}", self.unfinished(&seeds))
     }
 
-    /// The sentence about a method other than the first whose mean is the highest.
-    fn ahead(&self, best: usize, accuracy: Summary) -> String {
+    /// The sentence about a method other than the first whose mean over the `shared` seeds is the highest.
+    fn ahead(&self, best: usize, accuracy: Summary, shared: usize) -> String {
         let (arm, base) = (&self.arms[best], &self.arms[0]);
         let differences = self.differences();
         let difference = differences.iter().find(|difference| difference.arm == best);
         let told = difference.map_or_else(String::new, |difference| {
             let interval = interval(&difference.points);
+            let over = match difference.points.n {
+                n if n == shared => String::new(),
+                n => format!(" over the {} of both", several(n as u64, "seed")),
+            };
             format!(
-                ", {:+.1} points over {} ({}; {})",
+                ", {:+.1} points over {}{over} ({}; {})",
                 difference.points.mean,
                 base.title,
                 match (interval.as_str(), difference.points.n) {
