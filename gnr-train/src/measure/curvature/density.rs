@@ -38,12 +38,9 @@ impl DensityRequest {
         Self { common, options, sigma: None, points: 1000 }
     }
 
-    /// The settings that must be equal for unfinished work to continue.
-    fn fingerprint(&self, subject: &Description) -> serde_json::Value {
-        json!({
-            "work": "density", "subject": subject, "operator": self.common.operator, "seed": self.common.seed,
-            "options": format!("{:?}", self.options),
-        })
+    /// The options that must be equal for unfinished work to continue.
+    fn deciding(&self) -> serde_json::Value {
+        json!({ "options": format!("{:?}", self.options) })
     }
 }
 
@@ -96,7 +93,7 @@ pub fn density(
 impl Measure for DensityRequest {
     type Report = DensityReport;
 
-    const RESULT: &'static str = "density.json";
+    const WORK: &'static str = "density";
 
     fn common(&self) -> &CurvatureRequest {
         &self.common
@@ -110,19 +107,16 @@ impl Measure for DensityRequest {
     ) -> Result<Measured<DensityReport>> {
         let (request, precision) = (run.request, run.description.precision);
         let options = &request.options;
-        let fingerprint = request.fingerprint(&run.description);
+        let settings = run.settings(request.deciding());
         let mut work = DensityState::new(operator.dim());
-        if request.common.resume
-            && let Some(saved) =
-                state::read::<B>(&request.common.subject.team, &request.common.out, &fingerprint, probes)?
-        {
+        if let Some(saved) = run.saved(&settings, probes)? {
             work.running = saved.runs;
             (work.density.quadratures, work.density.num_matvecs) =
                 serde_json::from_value(saved.rest).unwrap_or_default();
         }
         let save = |work: &DensityState<ParamVector<B>>, session: &Session<'_>| {
             let rest = json!((&work.density.quadratures, work.density.num_matvecs));
-            session.write(state::FILE, &state::to_bytes(&work.running, rest, &fingerprint, precision)?)
+            session.write(state::FILE, &state::to_bytes(&work.running, rest, &settings, precision)?)
         };
         let budget = options.starts * options.steps;
         run.session.start(&run.description, work.num_matvecs(), budget);

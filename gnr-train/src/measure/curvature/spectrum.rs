@@ -126,10 +126,9 @@ impl SpectrumRequest {
         }
     }
 
-    /// The settings that must be equal for unfinished work to continue.
-    fn fingerprint(&self, subject: &Description) -> serde_json::Value {
+    /// The options that must be equal for unfinished work to continue.
+    fn deciding(&self) -> serde_json::Value {
         json!({
-            "work": "spectrum", "subject": subject, "operator": self.common.operator, "seed": self.common.seed,
             "end": self.end, "count": self.count, "tolerance": self.tolerance, "block": self.block,
             "max_basis": self.max_basis, "reorthogonalization": format!("{:?}", self.reorthogonalization),
         })
@@ -201,10 +200,14 @@ pub fn spectrum(
 impl Measure for SpectrumRequest {
     type Report = SpectrumReport;
 
-    const RESULT: &'static str = "spectrum.json";
+    const WORK: &'static str = "spectrum";
 
     fn common(&self) -> &CurvatureRequest {
         &self.common
+    }
+
+    fn keeps_state(&self) -> bool {
+        self.method == Method::Lanczos
     }
 
     fn run<B: Autodiff>(
@@ -242,17 +245,8 @@ impl Run<'_, SpectrumRequest> {
     ) -> Result<Found<ParamVector<B>>> {
         let precision = self.description.precision;
         let options = self.request.lanczos(operator.dim(), precision);
-        let fingerprint = self.request.fingerprint(&self.description);
-        let saved = if self.request.common.resume {
-            state::read::<B>(
-                &self.request.common.subject.team,
-                &self.request.common.out,
-                &fingerprint,
-                probes,
-            )?
-        } else {
-            None
-        };
+        let settings = self.settings(self.request.deciding());
+        let saved = self.saved(&settings, probes)?;
         let mut run = match saved.and_then(|saved| saved.runs.into_iter().next()) {
             Some(run) => run,
             None => LanczosState::random(&options, operator.dim(), probes)?,
@@ -272,8 +266,7 @@ impl Run<'_, SpectrumRequest> {
                 progress.basis
             );
             if session.save_is_due() {
-                let bytes =
-                    state::to_bytes(std::slice::from_ref(state), json!(null), &fingerprint, precision);
+                let bytes = state::to_bytes(std::slice::from_ref(state), json!(null), &settings, precision);
                 if let Err(error) = bytes.and_then(|bytes| session.write(state::FILE, &bytes)) {
                     failure = Some(error);
                     return ControlFlow::Break(());
@@ -286,7 +279,7 @@ impl Run<'_, SpectrumRequest> {
             return Err(failure);
         }
         if end == LanczosEnd::Stopped {
-            let bytes = state::to_bytes(std::slice::from_ref(&run), json!(null), &fingerprint, precision)?;
+            let bytes = state::to_bytes(std::slice::from_ref(&run), json!(null), &settings, precision)?;
             self.session.write(state::FILE, &bytes)?;
             return Ok(Found::Stopped { num_matvecs: run.num_matvecs, resumable: true });
         }

@@ -60,10 +60,9 @@ impl TraceRequest {
         Self { common, method: TraceMethod::Hutchinson, gaussian: false, sketch: 20, rule, block: 1 }
     }
 
-    /// The settings that must be equal for unfinished work to continue.
-    fn fingerprint(&self, subject: &Description) -> serde_json::Value {
+    /// The options that must be equal for unfinished work to continue.
+    fn deciding(&self) -> serde_json::Value {
         json!({
-            "work": "trace", "subject": subject, "operator": self.common.operator, "seed": self.common.seed,
             "gaussian": self.gaussian, "tolerance": self.rule.tolerance,
             "confidence": self.rule.confidence, "min_samples": self.rule.min_samples,
         })
@@ -132,10 +131,14 @@ pub fn trace(
 impl Measure for TraceRequest {
     type Report = TraceReport;
 
-    const RESULT: &'static str = "trace.json";
+    const WORK: &'static str = "trace";
 
     fn common(&self) -> &CurvatureRequest {
         &self.common
+    }
+
+    fn keeps_state(&self) -> bool {
+        self.method == TraceMethod::Hutchinson
     }
 
     fn run<B: Autodiff>(
@@ -145,13 +148,10 @@ impl Measure for TraceRequest {
         point: Point,
     ) -> Result<Measured<TraceReport>> {
         let request = run.request;
-        let fingerprint = request.fingerprint(&run.description);
+        let settings = run.settings(request.deciding());
         let mut samples = Vec::new();
-        if request.common.resume
-            && request.method == TraceMethod::Hutchinson
-            && let Some(saved) =
-                state::read::<B>(&request.common.subject.team, &request.common.out, &fingerprint, probes)?
-        {
+        // Only a method that keeps a state finds one.
+        if let Some(saved) = run.saved(&settings, probes)? {
             samples = serde_json::from_value(saved.rest).unwrap_or_default();
         }
         run.session.start(&run.description, samples.len(), request.rule.max_samples);
@@ -185,10 +185,10 @@ impl Measure for TraceRequest {
             TraceMethod::Diagonal => run.diagonal(operator, probes)?,
         };
         if estimate.end == TraceEnd::Stopped {
-            let resumable = request.method == TraceMethod::Hutchinson;
+            let resumable = request.keeps_state();
             if resumable {
                 let precision = run.description.precision;
-                let bytes = state::to_bytes::<B>(&[], json!(estimate.samples), &fingerprint, precision)?;
+                let bytes = state::to_bytes::<B>(&[], json!(estimate.samples), &settings, precision)?;
                 run.session.write(state::FILE, &bytes)?;
             }
             return Ok(run.session.interrupted(estimate.num_matvecs, resumable));
