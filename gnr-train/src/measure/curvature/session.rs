@@ -300,8 +300,6 @@ pub(super) fn carry_out<R: Measure>(
 ) -> Result<Measured<R::Report>> {
     let common = request.common();
     let team = &common.subject.team;
-    // Held until the end of the work.
-    let _lock = team.lead(|| prepare(request))?;
     let session = Session::new(&common.out, team, observer, stop);
     team.ends(measure(&common.subject, Opening { request, session }))
 }
@@ -316,6 +314,8 @@ impl<R: Measure> Measurement for Opening<'_, R> {
 
     fn run<B: Autodiff + 'static>(self, mut subject: Subject<'_, B>) -> Result<Self::Output> {
         let Self { request, session } = self;
+        // Held until the end of the work. A subject that cannot be opened leaves no folder.
+        let _lock = request.common().subject.team.lead(|| prepare(request))?;
         let entries = subject.entries().into_iter().cloned().collect();
         let (description, identity) = (subject.description.clone(), subject.identity.clone());
         on_operator(&mut subject, Run { request, session, description, identity, entries })
