@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{PlotError, Result};
+use crate::{PlotError, Result, holes};
 
 /// A figure: panels, with a title above and a legend below the title.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,8 +100,10 @@ pub struct Series {
     /// Name in the legend; empty for a series that is not in it.
     pub label: String,
     /// Horizontal positions of the points.
+    #[serde(deserialize_with = "holes::numbers")]
     pub x: Vec<f64>,
     /// Vertical positions, as many. A position that is not finite interrupts a line.
+    #[serde(deserialize_with = "holes::numbers")]
     pub y: Vec<f64>,
     /// The style; default a line.
     #[serde(default)]
@@ -114,7 +116,7 @@ pub struct Series {
     pub rgb: Option<[u8; 3]>,
     /// Lower and upper edge of a band around every point, such as mean ± deviation; empty: none. Edges that are not
     /// finite interrupt the band.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "holes::pairs", skip_serializing_if = "Vec::is_empty")]
     pub band: Vec<[f64; 2]>,
 }
 
@@ -140,8 +142,10 @@ pub enum Style {
 #[serde(deny_unknown_fields)]
 pub struct Mark {
     /// Position on this axis.
+    #[serde(deserialize_with = "holes::number")]
     pub x: f64,
     /// Position on this axis.
+    #[serde(deserialize_with = "holes::number")]
     pub y: f64,
     /// Text of the label.
     pub text: String,
@@ -180,6 +184,7 @@ pub struct Values {
     /// Name in the legend.
     pub label: String,
     /// The values of the group.
+    #[serde(deserialize_with = "holes::numbers")]
     pub values: Vec<f64>,
     /// Note in the panel's corner, such as the trace of the spectrum; empty for none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -203,7 +208,8 @@ pub struct Grid {
     pub xs: Vec<f64>,
     /// Values of the second variable, ascending.
     pub ys: Vec<f64>,
-    /// `zs[j][i]` at `(xs[i], ys[j])`.
+    /// `zs[j][i]` at `(xs[i], ys[j])`. NaN leaves a hole.
+    #[serde(deserialize_with = "holes::rows")]
     pub zs: Vec<Vec<f64>>,
     /// Paths over the grid, such as the way of training.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -220,8 +226,10 @@ pub struct Route {
     /// Name in the legend.
     pub label: String,
     /// The first variable, which runs horizontally.
+    #[serde(deserialize_with = "holes::numbers")]
     pub x: Vec<f64>,
     /// The second variable, which runs vertically.
+    #[serde(deserialize_with = "holes::numbers")]
     pub y: Vec<f64>,
 }
 

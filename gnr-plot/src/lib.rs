@@ -30,6 +30,7 @@ mod contour;
 mod csv;
 mod error;
 mod figure;
+mod holes;
 mod layout;
 mod lines;
 mod raster;

@@ -37,7 +37,9 @@ pub const READERS: &[(&str, Reader)] = &[
         _ => Err(TrainError::Request("lines are cut off".into())),
     }),
     ("points", |bytes| points::parse(FILE.as_ref(), bytes, &request()).map(drop)),
-    ("state", |bytes| state::parse(FILE.as_ref(), bytes, &request(), |values| Ok(values.to_vec())).map(drop)),
+    ("state", |bytes| {
+        state::parse(FILE.as_ref(), bytes, &[&request()], |values| Ok(values.to_vec())).map(drop)
+    }),
 ];
 
 /// The path that errors name.

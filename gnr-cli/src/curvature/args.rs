@@ -10,7 +10,12 @@ use gnr_train::{
     curvature::{Method, OperatorKind, TraceMethod},
 };
 
-use crate::{args::positive, choice::choice, device::OnDevice, signal::Stop};
+use crate::{
+    args::positive,
+    choice::{choice, choice_but},
+    device::OnDevice,
+    signal::Stop,
+};
 
 /// The network, its weights and the images of a measurement.
 #[derive(Args)]
@@ -75,7 +80,7 @@ pub(crate) struct Common {
     /// Folder of the results [default: RUN/COMMAND for a run folder, else COMMAND beside the weights' name]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Continue the unfinished work in the folder
+    /// Continue the unfinished work in the folder, of equal weights, images and options
     #[arg(long)]
     pub(crate) resume: bool,
     /// Do not check first that the operator is one fixed symmetric matrix (saves three products)
@@ -124,17 +129,18 @@ pub(crate) struct Spectrum {
     /// Lanczos with thick restart, or power iteration with deflation (dominant pairs only; residuals relative to λ₁)
     #[arg(long, value_parser = choice::<Method>(), default_value = Method::Lanczos.name())]
     pub(crate) method: Method,
-    /// Vectors in a block: more than one pays over many batches whose records are not kept, and for equal eigenvalues
+    /// Vectors in a block (Lanczos): more than one pays over many batches whose records are not kept, and for equal
+    /// eigenvalues
     #[arg(long, default_value_t = 1, value_parser = positive)]
     pub(crate) block: usize,
-    /// Vectors in the basis before a restart [default: 3·wanted + 40, within 2 GiB]
+    /// Vectors in the basis before a restart (Lanczos) [default: 3·wanted + 40, within 2 GiB]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) max_basis: Option<usize>,
     /// Largest number of products (power iteration: for each pair)
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = positive)]
     pub(crate) max_matvecs: usize,
-    /// The vectors to which a new one is made orthogonal
-    #[arg(long, value_parser = choice::<Reorthogonalization>(), default_value = Reorthogonalization::Full.name())]
+    /// The vectors to which a new one is made orthogonal (Lanczos): all, or those that have converged
+    #[arg(long, value_parser = choice_but(Reorthogonalization::Local), default_value = Reorthogonalization::Full.name())]
     pub(crate) reorthogonalize: Reorthogonalization,
     /// Measure values and residuals with one more product a pair, instead of taking them from the recurrence
     #[arg(long)]
@@ -163,10 +169,10 @@ pub(crate) struct Trace {
     /// Normal test vectors instead of random signs (Hutchinson's)
     #[arg(long)]
     pub(crate) gaussian: bool,
-    /// Vectors of the subspace whose trace is computed (Hutch++), two products each
-    #[arg(long, value_name = "K", default_value_t = 20, value_parser = positive)]
-    pub(crate) sketch: usize,
-    /// Largest number of test vectors; XTrace takes two products each, the others one
+    /// Vectors of the subspace whose trace is computed (Hutch++), two products each [default: 20]
+    #[arg(long, value_name = "K", value_parser = positive)]
+    pub(crate) sketch: Option<usize>,
+    /// Largest number of test vectors, at least 3; XTrace takes two products each, the others one
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = positive)]
     pub(crate) samples: usize,
     /// Relative half width of the interval at which to stop [default: take all samples]

@@ -55,7 +55,8 @@ pub(crate) struct Landscape {
     /// Along N = 1 or 2 random directions [default: 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
     pub(crate) random: Option<u8>,
-    /// To this run or weight file (at 1; the checkpoint is at 0); a second one makes a plane
+    /// To this run or weight file (at 1; the checkpoint is at 0), of equal architecture and normalisation; a second one
+    /// makes a plane
     #[arg(long, value_name = "WEIGHTS")]
     pub(crate) to: Vec<PathBuf>,
     /// Along eigenvectors that `gnr spectrum --save` wrote

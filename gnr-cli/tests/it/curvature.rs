@@ -20,7 +20,15 @@ fn curvature_of_a_run() {
     assert!(stdout.contains("eigenvalue") && stdout.matches("converged").count() == 3, "{stdout}");
     assert!(stderr.contains("BatchNorm eval") && stderr.contains("of 160 parameters"), "{stderr}");
     let folder = home.path().join("run/spectrum");
-    assert_eq!(tree(&folder), ["eigenvectors.safetensors", "spectrum.csv", "spectrum.json"]);
+    assert_eq!(
+        tree(&folder),
+        ["curvature.lock", "eigenvectors.safetensors", "spectrum.csv", "spectrum.json"]
+    );
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("spectrum.json")).unwrap()).unwrap();
+    let options =
+        ["max_basis", "max_matvecs", "reorthogonalization"].map(|option| report[option].to_string());
+    assert_eq!(options, ["49", "1000", "\"full\""]);
     let table = std::fs::read_to_string(folder.join("spectrum.csv")).unwrap();
     assert!(table.starts_with("rank,end,eigenvalue,residual,verdict\n0,top,"), "{table}");
 
@@ -36,12 +44,15 @@ fn curvature_of_a_run() {
     let report = json(&["trace", &net, "--samples", "20", "--layers", "2", "--json", "--operator", "ggn"]);
     assert_eq!((&report["subject"]["dimension"], &report["operator"]), (&30.into(), &"ggn".into()));
     assert_eq!(report["samples"].as_array().unwrap().len(), 20);
+    let options = ["gaussian", "sketch", "block", "max_samples"].map(|option| report[option].to_string());
+    assert_eq!(options, ["false", "null", "8", "20"]);
     let (low, trace, high) = (&report["low"], &report["trace"], &report["high"]);
     assert!(low.as_f64() < trace.as_f64() && trace.as_f64() < high.as_f64() && trace.as_f64() > Some(0.0));
     let report =
         json(&["density", &net, "--steps", "20", "--starts", "2", "--subset", "3-per-class", "--json"]);
     assert_eq!((&report["subject"]["images"], &report["cost"]["num_matvecs"]), (&30.into(), &40.into()));
-    assert_eq!(tree(&home.path().join("run/density")), ["density.csv", "density.json", "density_nodes.csv"]);
+    let files = ["curvature.lock", "density.csv", "density.json", "density_nodes.csv"];
+    assert_eq!(tree(&home.path().join("run/density")), files);
 }
 
 #[test]
@@ -53,6 +64,19 @@ fn what_cannot_be_measured_is_said() {
         (&["spectrum", &net, "--method", "power"], 1, "power iteration finds dominant pairs"),
         (&["spectrum", &net, "--top", "1000"], 1, "1000 eigenpairs of an operator of dimension 160"),
         (&["spectrum", &net, "--top", "2", "--bottom", "2"], 2, "cannot be used with"),
+        (&["spectrum", &net, "--reorthogonalize", "local"], 2, "[possible values: full, selective]"),
+        (
+            &["spectrum", &net, "--dominant", "2", "--method", "power", "--block", "2"],
+            1,
+            "block: an option of Lanczos",
+        ),
+        (&["trace", &net, "--method", "diagonal", "--gaussian"], 1, "gaussian: an option of hutchinson"),
+        (&["trace", &net, "--method", "xtrace", "--sketch", "20"], 1, "sketch: an option of hutch-plus-plus"),
+        (
+            &["trace", &net, "--method", "diagonal", "--samples", "1"],
+            1,
+            "1 samples: an interval needs at least 3",
+        ),
         (&["trace", &net, "--subset", "many"], 2, "200-per-class"),
         (&["trace", &net, "--subset", "1000-per-class"], 1, "has only"),
         (&["trace", &net, "--confidence", "2"], 1, "confidence 2: must lie in (0, 1)"),
@@ -62,6 +86,10 @@ fn what_cannot_be_measured_is_said() {
         assert_eq!(found, code, "{arguments:?}: {stdout}{stderr}");
         assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
     }
+    assert!(
+        !std::path::Path::new("nothing-density").exists(),
+        "a subject that cannot be opened leaves no folder"
+    );
     for command in ["spectrum", "trace", "density"] {
         let (code, stdout, _) = run(&[command, "--help"]);
         assert!(code == 0 && stdout.contains("Examples:") && stdout.contains("Files:"), "{stdout}");

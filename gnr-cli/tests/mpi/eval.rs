@@ -86,7 +86,7 @@ fn one_rank_reads_the_weights_and_all_need_the_same_images() {
     let mut arguments = vec!["train", recipe.to_str().unwrap(), "--quiet", "--out", out.to_str().unwrap()];
     arguments.extend(sets.iter().flat_map(|set| ["--set", *set]));
     succeeds(gnr(1, &arguments));
-    for command in ["eval", "trace --samples 2 --split test"] {
+    for command in ["eval", "trace --samples 3 --split test"] {
         let text =
             format!("exec $0 {command} {place}/mnist --set data.dir={place}/data-$OMPI_COMM_WORLD_RANK");
         refused(2, &text, "the images are not those of rank 0");

@@ -48,6 +48,18 @@ impl Data {
         }
     }
 
+    /// CRC-32C of all bytes, of which a megabyte at a time is in memory.
+    pub(super) fn checksum(&self) -> io::Result<u32> {
+        const PIECE: u64 = 1 << 20;
+        let (mut sum, mut start) = (0, 0);
+        while start < self.len() {
+            let length = PIECE.min(self.len() - start);
+            sum = crc32c::crc32c_append(sum, &self.read(start, length)?);
+            start += length;
+        }
+        Ok(sum)
+    }
+
     /// Reads up to `length` bytes from the start of the file.
     pub(super) fn head(&self, length: u64) -> io::Result<Cow<'_, [u8]>> {
         self.read(0, length.min(self.len()))

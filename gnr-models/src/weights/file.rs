@@ -198,6 +198,14 @@ impl WeightFile {
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
+    /// CRC-32C of the whole file as it was opened, whatever lies at its path by now.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn checksum(&self) -> Result<u32, WeightsError> {
+        let io = |source| WeightsError::Io { file: self.name.clone(), source };
+        self.data.checksum().map_err(io)
+    }
     /// The objects that were not read, sorted. A line is `path: class` for a Python object that is neither tensor nor
     /// plain data, `path: why` for a tensor that cannot be read. None of them was called.
     pub fn foreign(&self) -> &[String] {

@@ -148,6 +148,31 @@ fn gaps_are_gaps() {
     assert!(!svg.contains("NaN") && !svg.contains("1000000"));
 }
 
+/// JSON has no NaN: a figure with gaps comes back with gaps, and draws the same picture.
+#[test]
+fn gaps_come_back() {
+    let mut figure = everything();
+    for panel in &mut figure.panels {
+        match &mut panel.content {
+            Content::Lines(lines) => {
+                (lines.series[0].x[9], lines.series[0].y[10]) = (f64::NAN, f64::NAN);
+                lines.series[1].band = vec![[f64::NAN, 1.0]; 51];
+                lines.marks[0].y = f64::NAN;
+            }
+            Content::Contour(grid) | Content::Surface(Surface { grid, .. }) => {
+                grid.zs[3][4] = f64::NAN;
+                grid.routes[0].x[1] = f64::NAN;
+            }
+            Content::Histogram(histogram) => histogram.groups[0].values[1] = f64::NAN,
+            Content::Counts(_) => {}
+        }
+    }
+    let drawn = render(&figure).unwrap();
+    assert!(drawn.json.contains("null") && !drawn.svg.contains("NaN") && !drawn.svg.contains("-2147483"));
+    let again = render(&serde_json::from_str(&drawn.json).unwrap()).unwrap();
+    assert!(again.json == drawn.json && again.svg == drawn.svg && again.png == drawn.png);
+}
+
 fn banded() -> Figure {
     let series = Series::line("mean", vec![1.0, 2.0, 3.0, 4.0], vec![2.0, 3.0, 4.0, 3.0])
         .banded(vec![[1.0, 3.0], [2.5, 3.5], [3.0, 9.0], [3.0, 3.0]])

@@ -187,12 +187,23 @@ impl Found {
 
     /// A figure that `gnr` drew beside its measurement, panels below each other.
     fn drawn(&mut self, path: &Path, command: &str) -> Result<()> {
-        let Some(figure) = json::<Figure>(path)? else {
-            if ["landscape", "minima"].contains(&command) {
-                self.missing
-                    .push(format!("{command}/{command}.figure.json: no figure was drawn (--no-plot)"));
+        let name = format!("{command}/{command}.figure.json");
+        let text = match fs::read_to_string(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if ["landscape", "minima"].contains(&command) {
+                    self.missing.push(format!("{name}: no figure was drawn (--no-plot)"));
+                }
+                return Ok(());
             }
-            return Ok(());
+            text => text.map_err(io(path, "read"))?,
+        };
+        let figure: Figure = match serde_json::from_str(&text) {
+            Ok(figure) => figure,
+            Err(error) => {
+                let again = format!("`gnr {command}` draws it again without measuring");
+                self.missing.push(format!("{name} cannot be read as a figure ({error}); {again}"));
+                return Ok(());
+            }
         };
         let caption = figure.title.clone();
         let bare = Figure { title: String::new(), columns: Some(1), ..figure };

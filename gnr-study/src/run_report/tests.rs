@@ -171,6 +171,30 @@ fn what_was_measured_is_on_the_page_of_a_finished_run() {
 }
 
 #[test]
+fn a_figure_that_cannot_be_read_is_told_from_one_that_was_not_drawn() {
+    let home = tempfile::tempdir().unwrap();
+    let at = home.path();
+    write(at, "recipe.toml", "[train]\nepochs = 2\n");
+    write(at, "metrics.jsonl", &epochs(2));
+    write(at, "landscape/landscape.json", "{}");
+    write(at, "landscape/landscape.figure.json", "{\"title\":\"cut");
+    write(at, "minima/minima.json", "{}");
+    let (_, missing) = page(&[at], SystemTime::now());
+    for words in [
+        "landscape/landscape.figure.json cannot be read as a figure (EOF while parsing",
+        "minima/minima.figure.json: no figure was drawn (--no-plot)",
+    ] {
+        assert!(missing.contains(words), "{missing}");
+    }
+    // An overflowed loss is a hole.
+    let figure = r#"{"title":"Loss","panels":[{"title":"","kind":"lines","x":{"label":"x"},"y":{"label":"y"},
+        "series":[{"label":"","x":[0,1,2],"y":[1,2,null]}]}]}"#;
+    write(at, "landscape/landscape.figure.json", figure);
+    let (page, missing) = self::page(&[at], SystemTime::now());
+    assert!(page.contains("Loss") && !missing.contains("landscape/"), "{missing}");
+}
+
+#[test]
 fn several_runs_lie_over_each_other() {
     let home = tempfile::tempdir().unwrap();
     let at = |name: &str| home.path().join("runs").join(name);

@@ -7,7 +7,10 @@ use std::{
 };
 
 use gnr_core::{GradOracle, HvpOracle, Order, Pass};
-use gnr_hessian::dense::{Square, eigh};
+use gnr_hessian::{
+    Reorthogonalization,
+    dense::{Square, eigh},
+};
 use gnr_nn::{Autodiff, Curvature, Model, ParamVector};
 use gnr_train::{
     Measurement, Sample, Subject, SubjectRequest, TrainError,
@@ -23,11 +26,11 @@ use gnr_train::{
 use crate::support::{run, tiny};
 
 /// A trained MLP of 610 parameters in double precision.
-fn trained(folder: &Path) {
+pub(crate) fn trained(folder: &Path) {
     run(tiny(&["model.widths=[8]", "model.activation=tanh", "train.precision=f64"]), folder).unwrap();
 }
 
-fn subject(folder: &Path) -> SubjectRequest {
+pub(crate) fn subject(folder: &Path) -> SubjectRequest {
     SubjectRequest { batch_size: 30, ..SubjectRequest::new(folder) }
 }
 
@@ -63,14 +66,14 @@ impl Measurement for Dense {
     }
 }
 
-fn finished<R>(measured: Measured<R>) -> R {
+pub(crate) fn finished<R>(measured: Measured<R>) -> R {
     match measured {
         Measured::Finished(report) => report,
         Measured::Interrupted { .. } => panic!("nobody asked to stop"),
     }
 }
 
-fn go() -> AtomicBool {
+pub(crate) fn go() -> AtomicBool {
     AtomicBool::new(false)
 }
 
@@ -215,7 +218,7 @@ fn layers_are_a_block() {
 }
 
 /// An observer that sets the stop flag after so many products of its own.
-struct StopAfter<'a>(usize, &'a AtomicBool);
+pub(crate) struct StopAfter<'a>(pub(crate) usize, pub(crate) &'a AtomicBool);
 
 impl MeasureObserver for StopAfter<'_> {
     fn on_progress(&mut self, event: &MeasureEvent) {
@@ -294,6 +297,28 @@ fn a_density_goes_on_where_it_stopped() {
     });
 }
 
+/// Two starts have a standard error. Where all nodes are one, the curve is as wide as its place.
+#[test]
+fn a_density_of_few_nodes() {
+    let folder = tempfile::tempdir().unwrap();
+    let net = folder.path().join("run");
+    trained(&net);
+    let of = |starts: usize| {
+        let out = folder.path().join(format!("starts-{starts}"));
+        let mut request = DensityRequest::new(CurvatureRequest::new(subject(&net), out));
+        (request.options.starts, request.options.steps) = (starts, 1);
+        finished(density(&request, &mut (), &go()).unwrap())
+    };
+    let [one, two] = [1, 2].map(of);
+    assert_eq!((one.smallest, one.sigma), (one.largest, one.largest.abs() / 200.0));
+    let curve = std::fs::read_to_string(folder.path().join("starts-1/density.csv")).unwrap();
+    assert!(!curve.contains("inf") && one.trace_standard_error.is_none());
+    // A start of one step has one node: its estimate of the trace over the dimension.
+    let apart = 610.0 * (two.largest - two.smallest);
+    let error = two.trace_standard_error.unwrap();
+    assert!((error - apart / 2.0).abs() < 1e-9 * apart, "{error}, {apart} apart");
+}
+
 #[test]
 fn what_does_not_fit_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -302,6 +327,10 @@ fn what_does_not_fit_is_refused() {
     let out = |name: &str| CurvatureRequest::new(subject(&net), folder.path().join(name));
     let request = SpectrumRequest { method: Method::Power, ..SpectrumRequest::new(out("a"), 2) };
     assert!(matches!(spectrum(&request, &mut (), &go()), Err(TrainError::Request(_))));
+    let local = Reorthogonalization::Local;
+    let request = SpectrumRequest { reorthogonalization: local, ..SpectrumRequest::new(out("a"), 2) };
+    let error = spectrum(&request, &mut (), &go()).unwrap_err().to_string();
+    assert!(error.contains("expected full or selective for eigenvalues, found local"), "{error}");
     let request = SpectrumRequest::new(out("b"), 1000);
     let error = spectrum(&request, &mut (), &go());
     assert!(matches!(error, Err(TrainError::Curvature(_))), "{error:?}");

@@ -26,14 +26,10 @@ pub(super) fn make(
     let z = json!({ "label": "loss", "scale": "log", "range": [low * 0.98, high * 1.02] });
     let grid = |kind: &str, index: usize| -> Result<Value> {
         let (label, plane) = &planes[index];
-        // A loss that overflowed has no number in a figure's JSON, so it is drawn at the top of the scale.
-        let zs: Vec<Vec<f64>> = (all[index].iter())
-            .map(|row| row.iter().map(|loss| loss.as_f64().unwrap_or(high)).collect())
-            .collect();
         let axis = |label: &str| json!({ "label": label });
         Ok(json!({
             "title": label, "kind": kind, "x": axis("direction 1"), "y": axis("direction 2"), "z": z,
-            "xs": numbers(plane, "xs")?, "ys": numbers(plane, "ys")?, "zs": zs,
+            "xs": numbers(plane, "xs")?, "ys": numbers(plane, "ys")?, "zs": all[index],
         }))
     };
     let indices = || 0..planes.len();

@@ -2,9 +2,7 @@
 
 use std::{ops::ControlFlow, sync::atomic::AtomicBool};
 
-use gnr_hessian::{
-    DensityOptions, DensityState, SpectralDensity, SymmetricOperator, mean_interval, spectral_density,
-};
+use gnr_hessian::{DensityOptions, DensityState, SpectralDensity, SymmetricOperator, spectral_density};
 use gnr_nn::{Autodiff, ParamVector};
 use serde::Serialize;
 use serde_json::json;
@@ -14,6 +12,7 @@ use super::{
     state,
 };
 use crate::{
+    choice::Choice as _,
     error::{Result, TrainError},
     measure::{MeasureObserver, Measured, Session, subject::Description},
 };
@@ -38,12 +37,9 @@ impl DensityRequest {
         Self { common, options, sigma: None, points: 1000 }
     }
 
-    /// The settings that must be equal for unfinished work to continue.
-    fn fingerprint(&self, subject: &Description) -> serde_json::Value {
-        json!({
-            "work": "density", "subject": subject, "operator": self.common.operator, "seed": self.common.seed,
-            "options": format!("{:?}", self.options),
-        })
+    /// The options that must be equal for unfinished work to continue.
+    fn deciding(&self) -> serde_json::Value {
+        json!({ "options": format!("{:?}", self.options) })
     }
 }
 
@@ -60,6 +56,12 @@ pub struct DensityReport {
     pub starts: usize,
     /// Number of Lanczos steps from each start.
     pub steps: usize,
+    /// Number of starts that advanced together.
+    pub at_once: usize,
+    /// The reorthogonalisation: `full`, `selective` or `local`.
+    pub reorthogonalization: &'static str,
+    /// Number of points of the grid.
+    pub points: usize,
     /// Seed of the start vectors.
     pub seed: u64,
     /// Standard deviation of the broadening.
@@ -96,7 +98,7 @@ pub fn density(
 impl Measure for DensityRequest {
     type Report = DensityReport;
 
-    const RESULT: &'static str = "density.json";
+    const WORK: &'static str = "density";
 
     fn common(&self) -> &CurvatureRequest {
         &self.common
@@ -110,19 +112,16 @@ impl Measure for DensityRequest {
     ) -> Result<Measured<DensityReport>> {
         let (request, precision) = (run.request, run.description.precision);
         let options = &request.options;
-        let fingerprint = request.fingerprint(&run.description);
+        let settings = run.settings(request.deciding());
         let mut work = DensityState::new(operator.dim());
-        if request.common.resume
-            && let Some(saved) =
-                state::read::<B>(&request.common.subject.team, &request.common.out, &fingerprint, probes)?
-        {
+        if let Some(saved) = run.saved(&settings, probes)? {
             work.running = saved.runs;
             (work.density.quadratures, work.density.num_matvecs) =
                 serde_json::from_value(saved.rest).unwrap_or_default();
         }
         let save = |work: &DensityState<ParamVector<B>>, session: &Session<'_>| {
             let rest = json!((&work.density.quadratures, work.density.num_matvecs));
-            session.write(state::FILE, &state::to_bytes(&work.running, rest, &fingerprint, precision)?)
+            session.write(state::FILE, &state::to_bytes(&work.running, rest, &settings, precision)?)
         };
         let budget = options.starts * options.steps;
         run.session.start(&run.description, work.num_matvecs(), budget);
@@ -154,7 +153,9 @@ impl Run<'_, DensityRequest> {
     fn report(self, density: &SpectralDensity, point: Point) -> Result<DensityReport> {
         let Self { request, session, .. } = &self;
         let (smallest, largest) = density.range().unwrap_or((0.0, 0.0));
-        let range = (largest - smallest).max(f64::MIN_POSITIVE);
+        let (scale, range) = (smallest.abs().max(largest.abs()), largest - smallest);
+        // Nodes that are equal up to rounding have no range, so that their size takes its place.
+        let range = if range > 1e-12 * scale { range } else { scale.max(1e-12) };
         let sigma = request.sigma.unwrap_or(range / 200.0);
         let (from, to) = (smallest - 5.0 * sigma, largest + 5.0 * sigma);
         let points = request.points.max(2);
@@ -173,7 +174,9 @@ impl Run<'_, DensityRequest> {
         session.write_csv("density_nodes.csv", ["start", "node", "weight"], rows)?;
         let d = density.dim as f64;
         let traces: Vec<f64> = density.functional(|x| x).iter().map(|mean| d * mean).collect();
-        let trace = mean_interval(&traces, 0.95);
+        let starts = traces.len() as f64;
+        let trace = traces.iter().sum::<f64>() / starts;
+        let squares: f64 = traces.iter().map(|of_start| (of_start - trace).powi(2)).sum();
         let negative = density.functional(|x| if x < -sigma { 1.0 } else { 0.0 });
         let report = DensityReport {
             subject: self.description.clone(),
@@ -181,12 +184,15 @@ impl Run<'_, DensityRequest> {
             point,
             starts: density.quadratures.len(),
             steps: request.options.steps,
+            at_once: request.options.at_once,
+            reorthogonalization: request.options.reorthogonalization.name(),
+            points,
             seed: request.common.seed,
             sigma,
             smallest,
             largest,
-            trace: trace.mean,
-            trace_standard_error: trace.standard_error.is_finite().then_some(trace.standard_error),
+            trace,
+            trace_standard_error: (starts > 1.0).then(|| (squares / (starts * (starts - 1.0))).sqrt()),
             negative_fraction: negative.iter().sum::<f64>() / negative.len().max(1) as f64,
             cost: self.cost(density.num_matvecs),
         };

@@ -11,6 +11,7 @@
 //! | `eigenvectors.safetensors` | `eigenvector.K.TENSOR` for K = 0, 1, …, with the shapes of the model's tensors |
 //! | `diagonal.safetensors` | `diagonal.TENSOR` and its `standard_error.TENSOR` |
 //! | `state.safetensors` | unfinished work, for resuming |
+//! | `curvature.lock` | held by the process that measures in the folder |
 
 mod density;
 mod files;

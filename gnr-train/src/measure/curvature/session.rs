@@ -1,6 +1,7 @@
 //! Common parts of all measurements of curvature: the operator, its check, the state in the folder.
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
 };
@@ -9,10 +10,13 @@ use gnr_core::{DataParallel, Evaluation, GradOracle as _, Order, Pass};
 use gnr_hessian::{Determinism, Distribution, Draw, Hessian, SymmetricOperator, determinism_check};
 use gnr_nn::{Autodiff, Curvature, Entry, KeptBatches, ParamVector};
 use serde::Serialize;
+use serde_json::{Value, json};
 
+use super::state::{self, Saved};
 use crate::{
     atomic::partial_of,
     error::{Result, TrainError, io},
+    folder::lock,
     measure::{
         MeasureObserver, Measured, Session,
         subject::{Description, Measurement, Subject, SubjectRequest, measure},
@@ -57,9 +61,12 @@ impl CurvatureRequest {
     }
 }
 
+/// The lock file of a folder, which one process at a time holds while it measures.
+const LOCK: &str = "curvature.lock";
+
 /// Removes a state, and the remains of a process that died while it wrote one.
 fn remove_state(out: &Path) -> Result<()> {
-    let state = out.join(super::state::FILE);
+    let state = out.join(state::FILE);
     for path in [partial_of(&state), state] {
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -71,19 +78,41 @@ fn remove_state(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the folder, and refuses one in which a result would be overwritten by mistake.
-fn prepare(request: &CurvatureRequest, result: &str) -> Result<()> {
-    let out: &Path = &request.out;
-    let folder = |problem: String| TrainError::Folder { path: out.to_path_buf(), problem };
+/// Makes and locks the folder, and refuses one in which a result or other unfinished work would be overwritten by
+/// mistake. After this, a state in the folder is one from which this request may go on.
+fn prepare<R: Measure>(request: &R) -> Result<File> {
+    let CurvatureRequest { out, resume, .. } = request.common();
+    let refuse = |problem: String| Err(TrainError::Folder { path: out.clone(), problem });
     std::fs::create_dir_all(out).map_err(io(out, "create"))?;
-    if out.join(result).exists() {
-        remove_state(out)?;
-        return Err(folder(format!("holds a finished {result} already; choose another --out")));
+    let lock = lock(out, LOCK)?;
+    if out.join(result_file::<R>()).exists() {
+        // A process may have died between the result and the removal of its state.
+        if state::work_in(out).is_ok_and(|work| work.as_deref() == Some(R::WORK)) {
+            remove_state(out)?;
+        }
+        return refuse(format!("holds a finished {} already; choose another --out", result_file::<R>()));
     }
-    if !request.resume && out.join(super::state::FILE).exists() {
-        return Err(folder("holds unfinished work; go on with --resume, or choose another --out".into()));
+    match state::work_in(out)? {
+        None => Ok(lock),
+        Some(work) if work != R::WORK || !request.keeps_state() => {
+            let work = match work.as_str() {
+                "spectrum" => "`gnr spectrum` by Lanczos",
+                "trace" => "`gnr trace` by Hutchinson's estimator",
+                "density" => "`gnr density`",
+                other => other,
+            };
+            refuse(format!("holds unfinished work of {work}; choose another --out"))
+        }
+        Some(_) if !resume => {
+            refuse("holds unfinished work; go on with --resume, or choose another --out".into())
+        }
+        Some(_) => Ok(lock),
     }
-    Ok(())
+}
+
+/// Name of a measurement's report.
+fn result_file<R: Measure>() -> String {
+    format!("{}.json", R::WORK)
 }
 
 impl<R: Measure> Run<'_, R> {
@@ -97,6 +126,52 @@ impl<R: Measure> Run<'_, R> {
             seconds_per_matvec: if here > 0 { Some(seconds / here as f64) } else { None },
             peak_rss_mb: peak_rss_mb(),
         }
+    }
+
+    /// The settings that must be equal for unfinished work to continue: the subject and these options.
+    pub(super) fn settings(&self, options: Value) -> Value {
+        let common = self.request.common();
+        let mut settings = json!({
+            "work": R::WORK, "subject": self.identity, "operator": common.operator, "seed": common.seed,
+        });
+        if let (Value::Object(settings), Value::Object(options)) = (&mut settings, options) {
+            settings.extend(options);
+        }
+        settings
+    }
+
+    /// The unfinished work of equal `settings` in the folder, if the request is to continue it and there is one.
+    ///
+    /// # Errors
+    /// A damaged state, or one of other settings.
+    pub(super) fn saved<B: Autodiff>(
+        &self,
+        settings: &Value,
+        probes: &PointProbes<B>,
+    ) -> Result<Option<Saved<B>>> {
+        let CurvatureRequest { subject, out, resume, .. } = self.request.common();
+        if !resume {
+            return Ok(None);
+        }
+        let weights = Path::new(&self.description.weights);
+        state::read(&subject.team, (out, weights), settings, &self.earlier(settings), probes)
+    }
+
+    /// The settings as earlier programs wrote them: with the description of the subject, in which the weights had a
+    /// path and no checksum. `Null` for a request that earlier programs could not tell from others.
+    fn earlier(&self, settings: &Value) -> Value {
+        if ["model_settings", "normalization"].iter().any(|key| !self.identity[*key].is_null()) {
+            return Value::Null;
+        }
+        let mut subject = json!(self.description);
+        if let Value::Object(subject) = &mut subject {
+            subject.retain(|key, _| {
+                !["weights_checksum", "model_settings", "normalization"].contains(&key.as_str())
+            });
+        }
+        let mut earlier = settings.clone();
+        earlier["subject"] = subject;
+        earlier
     }
 
     /// Removes the state of finished work.
@@ -187,9 +262,13 @@ pub(super) type Operator<'o, B> = &'o mut (dyn SymmetricOperator<Vector = ParamV
 /// A kind of measurement, implemented by its request. It needs nothing but an operator and random vectors.
 pub(super) trait Measure: Sync {
     type Report: Send;
-    /// Name of the report's file; a folder has at most one.
-    const RESULT: &'static str;
+    /// The word for this work: the command, and the name of the report, of which a folder has at most one.
+    const WORK: &'static str;
     fn common(&self) -> &CurvatureRequest;
+    /// Whether interrupted work leaves a state and can continue.
+    fn keeps_state(&self) -> bool {
+        true
+    }
     fn run<B: Autodiff>(
         run: Run<'_, Self>,
         operator: Operator<'_, B>,
@@ -203,6 +282,8 @@ pub(super) struct Run<'a, R: ?Sized> {
     pub(super) request: &'a R,
     pub(super) session: Session<'a>,
     pub(super) description: Description,
+    /// What decides the values of a measurement of the subject.
+    identity: Value,
     /// The tensors of which the operator's vectors consist.
     pub(super) entries: Vec<Entry>,
 }
@@ -219,7 +300,6 @@ pub(super) fn carry_out<R: Measure>(
 ) -> Result<Measured<R::Report>> {
     let common = request.common();
     let team = &common.subject.team;
-    team.lead(|| prepare(common, R::RESULT))?;
     let session = Session::new(&common.out, team, observer, stop);
     team.ends(measure(&common.subject, Opening { request, session }))
 }
@@ -234,9 +314,11 @@ impl<R: Measure> Measurement for Opening<'_, R> {
 
     fn run<B: Autodiff + 'static>(self, mut subject: Subject<'_, B>) -> Result<Self::Output> {
         let Self { request, session } = self;
+        // Held until the end of the work. A subject that cannot be opened leaves no folder.
+        let _lock = request.common().subject.team.lead(|| prepare(request))?;
         let entries = subject.entries().into_iter().cloned().collect();
-        let description = subject.description.clone();
-        on_operator(&mut subject, Run { request, session, description, entries })
+        let (description, identity) = (subject.description.clone(), subject.identity.clone());
+        on_operator(&mut subject, Run { request, session, description, identity, entries })
     }
 }
 

@@ -17,6 +17,7 @@ use super::{
     state,
 };
 use crate::{
+    choice::Choice as _,
     error::{Result, TrainError},
     measure::{MeasureObserver, Measured, subject::Description},
     recipe::Precision,
@@ -66,7 +67,7 @@ pub struct SpectrumRequest {
     pub max_basis: Option<usize>,
     /// Largest number of products (for power iteration, for each pair).
     pub max_matvecs: usize,
-    /// The reorthogonalisation; default full.
+    /// The reorthogonalisation; default full. The local one is refused, as eigenvalues come back as copies with it.
     pub reorthogonalization: Reorthogonalization,
     /// Whether to multiply once more with every eigenvector. Values and residuals are then measured; those of the
     /// recurrence do not include the rounding of products.
@@ -126,10 +127,9 @@ impl SpectrumRequest {
         }
     }
 
-    /// The settings that must be equal for unfinished work to continue.
-    fn fingerprint(&self, subject: &Description) -> serde_json::Value {
+    /// The options that must be equal for unfinished work to continue.
+    fn deciding(&self) -> serde_json::Value {
         json!({
-            "work": "spectrum", "subject": subject, "operator": self.common.operator, "seed": self.common.seed,
             "end": self.end, "count": self.count, "tolerance": self.tolerance, "block": self.block,
             "max_basis": self.max_basis, "reorthogonalization": format!("{:?}", self.reorthogonalization),
         })
@@ -168,6 +168,12 @@ pub struct SpectrumReport {
     pub tolerance: f64,
     /// Number of vectors in a block.
     pub block: usize,
+    /// Number of basis vectors before a restart; `None` for power iteration, which has no basis.
+    pub max_basis: Option<usize>,
+    /// Largest number of products (for power iteration, for each pair).
+    pub max_matvecs: usize,
+    /// The reorthogonalisation, `full` or `selective`; `None` for power iteration.
+    pub reorthogonalization: Option<&'static str>,
     /// Whether values and residuals were measured with products of their own.
     pub verified: bool,
     /// Seed of the start vectors.
@@ -190,10 +196,28 @@ pub fn spectrum(
     observer: &mut dyn MeasureObserver,
     stop: &AtomicBool,
 ) -> Result<Measured<SpectrumReport>> {
-    if request.method == Method::Power && request.end != End::Dominant {
-        return Err(TrainError::Request(
-            "power iteration finds dominant pairs; ask for these, or take Lanczos".into(),
-        ));
+    let refuse = |problem: String| Err(TrainError::Request(problem));
+    if request.reorthogonalization == Reorthogonalization::Local {
+        return refuse(
+            "reorthogonalization: expected full or selective for eigenvalues, found local, by which converged ones come \
+             back as copies"
+                .into(),
+        );
+    }
+    if request.method == Method::Power {
+        if request.end != End::Dominant {
+            return refuse("power iteration finds dominant pairs; ask for these, or take Lanczos".into());
+        }
+        let of_lanczos = [
+            ("block", request.block != 1),
+            ("max_basis", request.max_basis.is_some()),
+            ("reorthogonalization", request.reorthogonalization != Reorthogonalization::Full),
+        ];
+        if let Some((option, _)) = of_lanczos.into_iter().find(|(_, given)| *given) {
+            return refuse(format!(
+                "{option}: an option of Lanczos, without effect on power iteration; leave it out"
+            ));
+        }
     }
     carry_out(request, observer, stop)
 }
@@ -201,10 +225,14 @@ pub fn spectrum(
 impl Measure for SpectrumRequest {
     type Report = SpectrumReport;
 
-    const RESULT: &'static str = "spectrum.json";
+    const WORK: &'static str = "spectrum";
 
     fn common(&self) -> &CurvatureRequest {
         &self.common
+    }
+
+    fn keeps_state(&self) -> bool {
+        self.method == Method::Lanczos
     }
 
     fn run<B: Autodiff>(
@@ -242,17 +270,8 @@ impl Run<'_, SpectrumRequest> {
     ) -> Result<Found<ParamVector<B>>> {
         let precision = self.description.precision;
         let options = self.request.lanczos(operator.dim(), precision);
-        let fingerprint = self.request.fingerprint(&self.description);
-        let saved = if self.request.common.resume {
-            state::read::<B>(
-                &self.request.common.subject.team,
-                &self.request.common.out,
-                &fingerprint,
-                probes,
-            )?
-        } else {
-            None
-        };
+        let settings = self.settings(self.request.deciding());
+        let saved = self.saved(&settings, probes)?;
         let mut run = match saved.and_then(|saved| saved.runs.into_iter().next()) {
             Some(run) => run,
             None => LanczosState::random(&options, operator.dim(), probes)?,
@@ -272,8 +291,7 @@ impl Run<'_, SpectrumRequest> {
                 progress.basis
             );
             if session.save_is_due() {
-                let bytes =
-                    state::to_bytes(std::slice::from_ref(state), json!(null), &fingerprint, precision);
+                let bytes = state::to_bytes(std::slice::from_ref(state), json!(null), &settings, precision);
                 if let Err(error) = bytes.and_then(|bytes| session.write(state::FILE, &bytes)) {
                     failure = Some(error);
                     return ControlFlow::Break(());
@@ -286,7 +304,7 @@ impl Run<'_, SpectrumRequest> {
             return Err(failure);
         }
         if end == LanczosEnd::Stopped {
-            let bytes = state::to_bytes(std::slice::from_ref(&run), json!(null), &fingerprint, precision)?;
+            let bytes = state::to_bytes(std::slice::from_ref(&run), json!(null), &settings, precision)?;
             self.session.write(state::FILE, &bytes)?;
             return Ok(Found::Stopped { num_matvecs: run.num_matvecs, resumable: true });
         }
@@ -352,7 +370,9 @@ impl Run<'_, SpectrumRequest> {
         restarts: usize,
         point: Point,
     ) -> Result<SpectrumReport> {
-        let Self { request, session, entries, .. } = &self;
+        let Self { request, session, entries, description, .. } = &self;
+        let lanczos = (request.method == Method::Lanczos)
+            .then(|| request.lanczos(description.dimension, description.precision));
         let place = |index: usize| match request.end {
             End::Top => (index, "top"),
             End::Bottom => (index, "bottom"),
@@ -379,12 +399,15 @@ impl Run<'_, SpectrumRequest> {
             method: request.method,
             tolerance: request.tolerance,
             block: request.block,
+            max_basis: lanczos.as_ref().and_then(|options| options.max_basis),
+            max_matvecs: request.max_matvecs,
+            reorthogonalization: lanczos.map(|options| options.reorthogonalization.name()),
             verified: request.verify,
             seed: request.common.seed,
             restarts,
             pairs: reports,
             cost: self.cost(num_matvecs),
-            subject: self.description.clone(),
+            subject: description.clone(),
         };
         if request.save {
             let mut named = Vec::new();

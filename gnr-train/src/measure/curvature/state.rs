@@ -1,12 +1,18 @@
 //! Unfinished work as a safetensors file: vectors in their own precision, small matrices in double precision, the rest
 //! as JSON.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{ErrorKind, Read as _},
+    path::Path,
+};
 
 use gnr_hessian::{Good, LanczosState, dense::Square};
 use gnr_nn::{Autodiff, ParamVector};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::session::PointProbes;
 use crate::{
@@ -25,10 +31,10 @@ const FORMAT: u32 = 1;
 pub(super) struct Header {
     format: u32,
     /// The request, which must be equal for the work to continue.
-    request: serde_json::Value,
+    request: Value,
     runs: Vec<Run>,
     /// Values that belong to the kind of work.
-    rest: serde_json::Value,
+    rest: Value,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,14 +53,14 @@ struct Run {
 /// Several Lanczos runs, with other values of the work.
 pub(super) struct Saved<B: Autodiff> {
     pub(super) runs: Vec<LanczosState<ParamVector<B>>>,
-    pub(super) rest: serde_json::Value,
+    pub(super) rest: Value,
 }
 
 /// Makes the bytes of a state file.
 pub(super) fn to_bytes<B: Autodiff>(
     runs: &[LanczosState<ParamVector<B>>],
-    rest: serde_json::Value,
-    request: &serde_json::Value,
+    rest: Value,
+    request: &Value,
     precision: Precision,
 ) -> Result<Vec<u8>> {
     let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
@@ -107,35 +113,71 @@ pub(super) fn to_bytes<B: Autodiff>(
     Ok(safetensors::serialize(views, Some(metadata)).map_err(|e| invalid(&e))?)
 }
 
-/// Reads the state in rank 0's folder; `None` when there is none.
+/// The kind of the unfinished work in a folder, from the head of the state; `None` when there is none.
+///
+/// # Errors
+/// A file that cannot be read or is no state.
+pub(super) fn work_in(folder: &Path) -> Result<Option<String>> {
+    let path = folder.join(FILE);
+    let mut file = match File::open(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(io(&path, "open"))?,
+    };
+    let (mut length, mut head) = ([0; 8], Vec::new());
+    let read = file
+        .read_exact(&mut length)
+        .and_then(|()| file.take(u64::from_le_bytes(length)).read_to_end(&mut head));
+    let work = || {
+        read.ok()?;
+        let head: Value = serde_json::from_slice(&head).ok()?;
+        let header: Value = serde_json::from_str(head["__metadata__"][ENTRY].as_str()?).ok()?;
+        header["request"]["work"].as_str().map(str::to_owned)
+    };
+    let problem = "damaged, or not unfinished work; choose another --out".into();
+    work().map(Some).ok_or(TrainError::Checkpoint { path, problem })
+}
+
+/// Reads the state in rank 0's folder; `None` when there is none. A state of an `earlier` program is taken if it is not
+/// older than the file of the `weights`.
 ///
 /// # Errors
 /// A damaged file, or one of another request.
 pub(super) fn read<B: Autodiff>(
     team: &Team,
-    folder: &Path,
-    request: &serde_json::Value,
+    (folder, weights): (&Path, &Path),
+    request: &Value,
+    earlier: &Value,
     probes: &PointProbes<B>,
 ) -> Result<Option<Saved<B>>> {
     let path = folder.join(FILE);
-    // The first byte tells whether there is a state.
+    let written = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
+    // The first byte tells whether there is a state, and whether it is younger than the weights.
     let bytes = team.share(|| match fs::read(&path) {
-        Ok(bytes) => Ok([vec![1], bytes].concat()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(vec![0]),
+        Ok(bytes) => {
+            let younger =
+                written(weights).zip(written(&path)).is_some_and(|(weights, state)| weights <= state);
+            Ok([vec![if younger { 2 } else { 1 }], bytes].concat())
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(vec![0]),
         Err(error) => Err(io(&path, "read")(error)),
     })?;
-    let Some((1, bytes)) = bytes.split_first() else { return Ok(None) };
-    let (runs, rest) = parse(&path, bytes, request, |values| Ok(probes.vector(values)?))?;
+    let requests = match bytes.first() {
+        Some(2) => &[request, earlier][..],
+        Some(1) => &[request],
+        _ => return Ok(None),
+    };
+    let (runs, rest) = parse(&path, &bytes[1..], requests, |values| Ok(probes.vector(values)?))?;
     Ok(Some(Saved { runs, rest }))
 }
 
-/// Parses the state in the file at `path` from its contents `bytes`; `vector` makes vectors of their elements.
+/// Parses the state in the file at `path` from its contents `bytes`. It must be of one of the `requests`. `vector`
+/// makes vectors of their elements.
 pub(crate) fn parse<V>(
     path: &Path,
     bytes: &[u8],
-    request: &serde_json::Value,
+    requests: &[&Value],
     vector: impl Fn(&[f64]) -> Result<V>,
-) -> Result<(Vec<LanczosState<V>>, serde_json::Value)> {
+) -> Result<(Vec<LanczosState<V>>, Value)> {
     let problem = |problem: String| TrainError::Checkpoint { path: path.to_path_buf(), problem };
     let damaged = |error: safetensors::SafeTensorError| problem(format!("damaged: {error}"));
     let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
@@ -147,10 +189,11 @@ pub(crate) fn parse<V>(
     if header.format != FORMAT {
         return Err(problem(format!("state format {}, this program reads {FORMAT}", header.format)));
     }
-    if header.request != *request {
+    if !requests.contains(&&header.request) {
         return Err(problem(format!(
-            "is of another request.\n  it was asked: {}\n  now asked:    {request}",
-            header.request
+            "is of another request.\n  it was asked: {}\n  now asked:    {}",
+            header.request,
+            requests.first().copied().unwrap_or(&Value::Null)
         )));
     }
     let numbers = |name: String, len: Option<usize>| -> Result<Vec<f64>> {
@@ -223,7 +266,7 @@ mod tests {
         let header = serde_json::json!({ "format": FORMAT, "request": 1, "runs": [run], "rest": null });
         let metadata = HashMap::from([(ENTRY.to_owned(), header.to_string())]);
         let bytes = safetensors::serialize(Vec::<(&str, TensorView<'_>)>::new(), Some(metadata)).unwrap();
-        let found = parse(Path::new("FILE"), &bytes, &1.into(), |values| Ok(values.to_vec()));
+        let found = parse(Path::new("FILE"), &bytes, &[&1.into()], |values| Ok(values.to_vec()));
         found.err().unwrap().to_string()
     }
 

@@ -17,6 +17,7 @@ use super::{
     state,
 };
 use crate::{
+    choice::Choice as _,
     error::{Result, TrainError},
     measure::{MeasureObserver, Measured, subject::Description},
 };
@@ -45,8 +46,8 @@ pub struct TraceRequest {
     pub method: TraceMethod,
     /// Whether test vectors are Gaussian instead of random signs (Hutchinson).
     pub gaussian: bool,
-    /// Number of vectors of the subspace (Hutch++); default 20.
-    pub sketch: usize,
+    /// Number of vectors of the subspace (Hutch++ only). `None`: 20.
+    pub sketch: Option<usize>,
     /// The rule that decides when to stop.
     pub rule: Stopping,
     /// Number of products at once; default 1.
@@ -57,13 +58,16 @@ impl TraceRequest {
     /// Hutchinson's estimator with 100 random sign vectors, one at a time, and 95 % confidence.
     pub fn new(common: CurvatureRequest) -> Self {
         let rule = Stopping::default();
-        Self { common, method: TraceMethod::Hutchinson, gaussian: false, sketch: 20, rule, block: 1 }
+        Self { common, method: TraceMethod::Hutchinson, gaussian: false, sketch: None, rule, block: 1 }
     }
 
-    /// The settings that must be equal for unfinished work to continue.
-    fn fingerprint(&self, subject: &Description) -> serde_json::Value {
+    fn sketch(&self) -> usize {
+        self.sketch.unwrap_or(20)
+    }
+
+    /// The options that must be equal for unfinished work to continue.
+    fn deciding(&self) -> serde_json::Value {
         json!({
-            "work": "trace", "subject": subject, "operator": self.common.operator, "seed": self.common.seed,
             "gaussian": self.gaussian, "tolerance": self.rule.tolerance,
             "confidence": self.rule.confidence, "min_samples": self.rule.min_samples,
         })
@@ -81,6 +85,14 @@ pub struct TraceReport {
     pub point: Point,
     /// The estimator that was used.
     pub method: TraceMethod,
+    /// Whether the test vectors were Gaussian instead of random signs.
+    pub gaussian: bool,
+    /// Number of vectors of the subspace (Hutch++).
+    pub sketch: Option<usize>,
+    /// Number of products at once.
+    pub block: usize,
+    /// The largest number of test vectors.
+    pub max_samples: usize,
     /// Seed of the test vectors.
     pub seed: u64,
     /// The estimated trace.
@@ -116,15 +128,30 @@ pub fn trace(
     observer: &mut dyn MeasureObserver,
     stop: &AtomicBool,
 ) -> Result<Measured<TraceReport>> {
+    let refuse = |problem: String| Err(TrainError::Request(problem));
     if request.method == TraceMethod::Diagonal && request.rule.tolerance.is_some() {
-        return Err(TrainError::Request("the diagonal takes a number of samples, not a tolerance".into()));
+        return refuse("the diagonal takes a number of samples, not a tolerance".into());
     }
-    let Stopping { confidence, tolerance, .. } = request.rule;
+    let method = request.method.name();
+    if request.gaussian && request.method != TraceMethod::Hutchinson {
+        return refuse(format!(
+            "gaussian: an option of hutchinson, without effect on {method}; leave it out"
+        ));
+    }
+    if request.sketch.is_some() && request.method != TraceMethod::HutchPlusPlus {
+        return refuse(format!(
+            "sketch: an option of hutch-plus-plus, without effect on {method}; leave it out"
+        ));
+    }
+    let Stopping { confidence, tolerance, max_samples, .. } = request.rule;
     if !(confidence > 0.0 && confidence < 1.0) {
-        return Err(TrainError::Request(format!("confidence {confidence}: must lie in (0, 1)")));
+        return refuse(format!("confidence {confidence}: must lie in (0, 1)"));
     }
     if let Some(tolerance) = tolerance.filter(|tolerance| !(*tolerance > 0.0 && tolerance.is_finite())) {
-        return Err(TrainError::Request(format!("tolerance {tolerance}: must be positive and finite")));
+        return refuse(format!("tolerance {tolerance}: must be positive and finite"));
+    }
+    if max_samples < 3 {
+        return refuse(format!("{max_samples} samples: an interval needs at least 3"));
     }
     carry_out(request, observer, stop)
 }
@@ -132,10 +159,14 @@ pub fn trace(
 impl Measure for TraceRequest {
     type Report = TraceReport;
 
-    const RESULT: &'static str = "trace.json";
+    const WORK: &'static str = "trace";
 
     fn common(&self) -> &CurvatureRequest {
         &self.common
+    }
+
+    fn keeps_state(&self) -> bool {
+        self.method == TraceMethod::Hutchinson
     }
 
     fn run<B: Autodiff>(
@@ -145,13 +176,10 @@ impl Measure for TraceRequest {
         point: Point,
     ) -> Result<Measured<TraceReport>> {
         let request = run.request;
-        let fingerprint = request.fingerprint(&run.description);
+        let settings = run.settings(request.deciding());
         let mut samples = Vec::new();
-        if request.common.resume
-            && request.method == TraceMethod::Hutchinson
-            && let Some(saved) =
-                state::read::<B>(&request.common.subject.team, &request.common.out, &fingerprint, probes)?
-        {
+        // Only a method that keeps a state finds one.
+        if let Some(saved) = run.saved(&settings, probes)? {
             samples = serde_json::from_value(saved.rest).unwrap_or_default();
         }
         run.session.start(&run.description, samples.len(), request.rule.max_samples);
@@ -175,7 +203,7 @@ impl Measure for TraceRequest {
             }
             TraceMethod::HutchPlusPlus => {
                 let options =
-                    HutchPlusPlus { sketch: request.sketch, rule: request.rule, block: request.block };
+                    HutchPlusPlus { sketch: request.sketch(), rule: request.rule, block: request.block };
                 hutch_plus_plus(&mut operator, &options, probes, &mut observer)?
             }
             TraceMethod::Xtrace => {
@@ -185,10 +213,10 @@ impl Measure for TraceRequest {
             TraceMethod::Diagonal => run.diagonal(operator, probes)?,
         };
         if estimate.end == TraceEnd::Stopped {
-            let resumable = request.method == TraceMethod::Hutchinson;
+            let resumable = request.keeps_state();
             if resumable {
                 let precision = run.description.precision;
-                let bytes = state::to_bytes::<B>(&[], json!(estimate.samples), &fingerprint, precision)?;
+                let bytes = state::to_bytes::<B>(&[], json!(estimate.samples), &settings, precision)?;
                 run.session.write(state::FILE, &bytes)?;
             }
             return Ok(run.session.interrupted(estimate.num_matvecs, resumable));
@@ -253,6 +281,10 @@ impl Run<'_, TraceRequest> {
             operator: request.common.operator,
             point,
             method: request.method,
+            gaussian: request.gaussian,
+            sketch: (request.method == TraceMethod::HutchPlusPlus).then(|| request.sketch()),
+            block: request.block,
+            max_samples: request.rule.max_samples,
             seed: request.common.seed,
             trace: estimate.value,
             standard_error: estimate.standard_error.is_finite().then_some(estimate.standard_error),

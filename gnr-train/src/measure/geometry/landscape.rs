@@ -128,7 +128,7 @@ impl Measurement for Work<'_> {
             Axes::Trajectory => json!("trajectory"),
         };
         let options = json!({ "axes": axes, "files": files, "xs": xs, "ys": ys });
-        survey.start(&description, "landscape", options, keys)?;
+        survey.start(&subject, "landscape", options, keys)?;
 
         let at_origin = subject.buffers.clone();
         let mut losses = vec![Vec::with_capacity(xs.len()); rows];

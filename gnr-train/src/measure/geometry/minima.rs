@@ -147,7 +147,7 @@ impl Measurement for Work<'_> {
             "points": points,
             "scaling": format!("{:?}", request.scaling),
         });
-        survey.start(&description, "minima", options, std::iter::once("origin".to_owned()).chain(keys))?;
+        survey.start(&subject, "minima", options, std::iter::once("origin".to_owned()).chain(keys))?;
 
         let told = |loss: &f64| format!("loss {loss:.6}");
         let at_origin = survey

@@ -104,11 +104,10 @@ pub(crate) fn parse(path: &Path, bytes: &[u8], request: &Value) -> Result<(usize
 
 /// The first key in which two requests differ.
 fn differs(theirs: &Value, ours: &Value) -> String {
-    let Some(ours) = ours.as_object() else { return String::new() };
-    let key = ours.iter().find(|(key, value)| theirs.get(key.as_str()) != Some(value));
-    key.map_or_else(String::new, |(key, value)| {
-        let of = |value: Option<&Value>| value.map_or_else(|| "nothing".into(), Value::to_string);
-        format!(" ({key}: {} there, {} here)", of(theirs.get(key.as_str())), of(Some(value)))
+    let mut keys = [ours, theirs].into_iter().filter_map(Value::as_object).flat_map(|request| request.keys());
+    keys.find(|key| theirs.get(key.as_str()) != ours.get(key.as_str())).map_or_else(String::new, |key| {
+        let of = |request: &Value| request.get(key).map_or_else(|| "nothing".into(), Value::to_string);
+        format!(" ({key}: {} there, {} here)", of(theirs), of(ours))
     })
 }
 

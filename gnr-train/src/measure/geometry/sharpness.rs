@@ -138,7 +138,7 @@ impl Measurement for Work<'_> {
             request.rhos.iter().flat_map(move |rho| parts.iter().map(move |part| key(measure, *rho, *part)))
         });
         let options = json!({ "steps": request.steps, "seed": request.seed });
-        survey.start(&description, "sharpness", options, keys)?;
+        survey.start(&subject, "sharpness", options, keys)?;
 
         let mut bounds = Vec::new();
         for measure in MEASURES {

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::points::Points;
 use crate::{
-    error::{Result, TrainError, io},
+    error::{Result, TrainError},
     measure::{
         MeasureObserver, Measured, Session,
-        subject::{Description, SubjectRequest, weight_file},
+        subject::{Subject, SubjectRequest},
     },
 };
 
@@ -47,37 +47,24 @@ impl<'a> Survey<'a> {
 
     /// Opens the points and begins. `options` has the settings that the values of points depend on, beside the subject.
     /// `keys` are the keys of all points.
-    pub(super) fn start(
+    pub(super) fn start<B: Autodiff>(
         &mut self,
-        subject: &Description,
+        subject: &Subject<'_, B>,
         command: &str,
         options: Value,
         keys: impl Iterator<Item = String>,
     ) -> Result<()> {
-        let weights = weight_file(&self.request.subject.weights);
-        let checksum = crc32c::crc32c(&std::fs::read(&weights).map_err(io(&weights, "read"))?);
-        // The values depend on these; they do not depend on the weights' path or the number of threads.
-        let identity = json!({
-            "command": command,
-            "weights": format!("{checksum:08x}"),
-            "model": subject.model,
-            "data": subject.data,
-            "data_checksum": subject.data_checksum,
-            "batch_size": subject.batch_size,
-            "batch_norm": subject.batch_norm,
-            "label_smoothing": subject.label_smoothing,
-            "layers": subject.layers,
-            "precision": subject.precision,
-            "options": options,
-        });
-        let points = Points::open(&self.request.out, &identity)?;
+        let mut request = subject.identity.clone();
+        request["command"] = json!(command);
+        request["options"] = options;
+        let points = Points::open(&self.request.out, &request)?;
         let (mut total, mut before) = (0, 0);
         for key in keys {
             total += 1;
             before += usize::from(points.get::<Value>(&key).is_some());
         }
         self.points = Some(points);
-        self.session.start(subject, before, total);
+        self.session.start(&subject.description, before, total);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 
 mod batches;
 mod select;
+mod settings;
 
 use std::path::{Path, PathBuf};
 
@@ -11,9 +12,11 @@ use gnr_data::{Loader, LoaderConfig, Normalization, Share};
 use gnr_models::AnyModel;
 use gnr_nn::{Autodiff, Batches, Buffers, CrossEntropy, DataOracle, Entry, Mode, Model, ParamVector};
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 pub use batches::{LoadedBatches, tensors};
 pub use select::{Sample, choose};
+use settings::Settings;
 
 use crate::{
     backend::{self, Job},
@@ -84,14 +87,20 @@ impl SubjectRequest {
 pub struct Description {
     /// Path of the weight file.
     pub weights: String,
+    /// CRC-32C of the weight file.
+    pub weights_checksum: String,
     /// Number of epochs trained, where the file says so.
     pub epoch: Option<u64>,
     /// The model's name.
     pub model: String,
+    /// The recipe's section `[model]`, as far as it decides the function and is not the default.
+    pub model_settings: Map<String, Value>,
     /// The images, described in words.
     pub data: String,
     /// Checksum of labels and pixels (of 512 images where each must be decoded). Other images make another measurement.
     pub data_checksum: String,
+    /// The preset of mean and standard deviation; `None` for images from tensors, which are not normalised.
+    pub normalization: Option<String>,
     /// Number of images.
     pub images: usize,
     /// Number of images at a time.
@@ -116,6 +125,35 @@ pub struct Description {
     pub threads: usize,
 }
 
+impl Description {
+    /// All that decides the values of a measurement but its own options. The path of the weights, the device, the
+    /// library and the number of threads do not.
+    ///
+    /// The checksum of the weights covers the recipe in their file. Settings are therefore named only where the request
+    /// replaces the file's `own`. So the identities of earlier programs, which named no settings, stay valid for
+    /// requests without replacements.
+    fn identity(&self, settings: &Settings, own: &Settings) -> Value {
+        let mut identity = json!({
+            "weights": self.weights_checksum,
+            "model": self.model,
+            "data": self.data,
+            "data_checksum": self.data_checksum,
+            "batch_size": self.batch_size,
+            "batch_norm": self.batch_norm,
+            "label_smoothing": self.label_smoothing,
+            "layers": self.layers,
+            "precision": self.precision,
+        });
+        if settings.model != own.model {
+            identity["model_settings"] = json!(settings.model);
+        }
+        if settings.normalization != own.normalization {
+            identity["normalization"] = json!(settings.normalization);
+        }
+        identity
+    }
+}
+
 /// A model at a point, with its images, on a backend.
 pub struct Subject<'a, B: Autodiff> {
     /// The network that is measured.
@@ -128,6 +166,11 @@ pub struct Subject<'a, B: Autodiff> {
     pub buffers: Buffers<B>,
     /// The description for reports.
     pub description: Description,
+    /// What decides the values of a measurement, see [`Description::identity`]. Work on a subject of equal identity
+    /// can go on.
+    pub(crate) identity: Value,
+    settings: Settings,
+    overrides: &'a [String],
     batches: Box<dyn Batches<B> + 'a>,
     /// The number of images of each rank.
     pub(crate) shares: Shares,
@@ -177,9 +220,25 @@ impl<B: Autodiff> Subject<'_, B> {
     /// Reads another checkpoint of the model. Returns its point and running statistics.
     ///
     /// # Errors
-    /// A file that is missing, damaged or of another model.
+    /// A file that is missing, damaged or of another model; a checkpoint of a run with another architecture or
+    /// normalisation, whose loss would not be its own here.
     pub fn load(&self, weights: &Path) -> Result<(ParamVector<B>, Buffers<B>)> {
-        let file = CheckpointFile::read(&weight_file(weights))?;
+        let path = weight_file(weights);
+        let file = CheckpointFile::read(&path)?;
+        if let Some(header) = file.header() {
+            let recipe = Recipe::parse(&path.display().to_string(), "run", &header.recipe, self.overrides)?;
+            let theirs = Settings::of(&recipe, self.settings.normalization.is_some());
+            if let Some((key, [expected, found])) = self.settings.difference(&theirs) {
+                let ours = &self.description.weights;
+                return Err(TrainError::Checkpoint {
+                    problem: format!(
+                        "{key} is {found} there, expected {expected} as of {ours}: the loss would not be that run's \
+                         own; --set {key}=VALUE gives both one value"
+                    ),
+                    path,
+                });
+            }
+        }
         place(&self.backend, self.model.layout(), file.model(self.model.layout())?)
     }
 }
@@ -207,6 +266,7 @@ pub(crate) fn weight_file(weights: &Path) -> PathBuf {
 /// match nothing; the errors of the work.
 pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::Output> {
     let (path, file) = ranks::weights(&request.team, &request.weights)?;
+    let weights_checksum = format!("{:08x}", file.weights().checksum()?);
     let problem = |problem: String| TrainError::Checkpoint { path: path.clone(), problem };
     let origin = path.display().to_string();
     let recipe = match file.header() {
@@ -217,6 +277,12 @@ pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::O
             ));
         }
         None => Recipe::parse(&origin, "measure", "", &request.overrides)?,
+    };
+    let normalised = request.tensors.is_none();
+    let settings = Settings::of(&recipe, normalised);
+    let own = match file.header() {
+        Some(header) => Settings::of(&Recipe::parse(&origin, "run", &header.recipe, &[])?, normalised),
+        None => Settings::usual(&recipe, normalised),
     };
     let source = Source::open(request, &recipe)?;
     let (classes, input) = (source.classes(), source.shape());
@@ -244,10 +310,13 @@ pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::O
     };
     let description = Description {
         weights: origin,
+        weights_checksum,
         epoch: file.header().map(|header| header.progress.epoch),
         model: recipe.model.name.clone(),
+        model_settings: settings.model.clone(),
         data: source.describe(),
         data_checksum: source.checksum()?,
+        normalization: settings.normalization.clone(),
         images: source.len(),
         batch_size: request.batch_size.min(source.len()),
         batch_norm: match request.mode {
@@ -264,7 +333,18 @@ pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::O
         threads,
     };
     ranks::same_images(&request.team, &description.data, &description.data_checksum)?;
-    let work = Measure { request, model: &model, values, source: &source, free, description, work };
+    let identity = description.identity(&settings, &own);
+    let work = Measure {
+        request,
+        model: &model,
+        values,
+        source: &source,
+        free,
+        description,
+        identity,
+        settings,
+        work,
+    };
     backend::dispatch(recipe.train.place(), work)?
 }
 
@@ -351,6 +431,8 @@ struct Measure<'a, W> {
     source: &'a Source,
     free: Option<Vec<bool>>,
     description: Description,
+    identity: Value,
+    settings: Settings,
     work: W,
 }
 
@@ -358,7 +440,7 @@ impl<W: Measurement> Job for Measure<'_, W> {
     type Output = Result<W::Output>;
 
     fn on<B: Autodiff + 'static>(self, backend: impl FnOnce() -> Result<B> + Send) -> Self::Output {
-        let Self { request, model, values, source, free, description, work } = self;
+        let Self { request, model, values, source, free, description, identity, settings, work } = self;
         in_pool(description.threads, || {
             let backend = request.team.agree(backend())?;
             let (theta, buffers) = place(&backend, model.layout(), values)?;
@@ -384,6 +466,9 @@ impl<W: Measurement> Job for Measure<'_, W> {
                 theta,
                 buffers,
                 description,
+                identity,
+                settings,
+                overrides: &request.overrides,
                 batches,
                 shares,
                 numbering,
