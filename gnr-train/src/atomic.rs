@@ -42,7 +42,7 @@ fn write_and_sync(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// Makes a rename in the folder of `path` durable.
-fn sync_parent(path: &Path) -> Result<()> {
+pub(crate) fn sync_parent(path: &Path) -> Result<()> {
     if cfg!(unix) {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(parent).and_then(|folder| folder.sync_all()).map_err(io(parent, "synchronise"))?;

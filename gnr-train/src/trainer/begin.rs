@@ -58,7 +58,11 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
                 file.average(&backend, layout, frozen.as_ref(), average)?;
             }
         }
-        let opened = team.lead(|| open_logs(folder, file.is_none(), &progress))?;
+        let opened = team.lead(|| {
+            let opened = open_logs(folder, file.is_none(), &progress)?;
+            checkpoint::drop_abandoned(folder.path(), &progress)?;
+            Ok(opened)
+        })?;
         let (logs, kept) = opened.unzip();
         let (last, times, notes) = kept.unwrap_or_default();
         // Only rank 0 has the file, but every rank makes an equal summary.
