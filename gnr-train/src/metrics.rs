@@ -153,7 +153,8 @@ impl MetricsLog {
         self.line(&Line::Epoch(metrics))
     }
 
-    /// Replaces the last line, which is that of the same epoch, and returns the new one. The log always has one of both.
+    /// Replaces the last line, which is that of the same epoch, and returns the new one. At any moment the log has one
+    /// of both.
     pub(crate) fn epoch_again(&mut self, metrics: &EpochMetrics) -> Result<Value> {
         let mut bytes = fs::read(&self.path).map_err(io(&self.path, "read"))?;
         let before = bytes.strip_suffix(b"\n").unwrap_or(&bytes);

@@ -37,7 +37,8 @@ pub struct Train {
     /// Whether the channels of a pixel are adjacent in memory, with the backend `torch` only. Default: no.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub channels_last: bool,
-    /// Number of threads of the tensor kernels. Default 0: as many as there are cores, fixed when the run starts.
+    /// Number of threads of the tensor kernels. Default 0: as many as there are cores, fixed when the run starts
+    /// and when it continues.
     pub threads: usize,
     /// Number of threads that prepare batches; any number gives equal bits. Default 2.
     pub workers: usize,

@@ -52,7 +52,8 @@ impl<B: Autodiff + 'static> Trainer<'_, B> {
         let line = self.evaluate(self.progress.epoch, observer)?.told(line);
         self.keep_best(&line)?;
         self.save_last(observer)?;
-        // The line comes after the checkpoint: a run that dies in between lacks the accuracy still, and comes here again.
+        // The line comes after the checkpoint: a run that dies in between still lacks the accuracy, and comes here
+        // again.
         self.log(|log| log.epoch_again(&line))?;
         self.last = Some(line);
         Ok(())

@@ -191,10 +191,14 @@ fn an_extension_says_what_the_learning_rate_does() {
     );
     let error = words("2").unwrap_err().to_string();
     assert!(error.contains("train.epochs = 2: the run has done 3 epochs already"), "{error}");
-    let other = extended(&home.path().join("run"), &["optimizer.lr=0.1".into()]).unwrap_err().to_string();
-    assert!(other.contains("can change train.epochs"), "{other}");
-    let same = extended(&home.path().join("run"), &["train.workers=1".into()]);
-    assert!(same.is_ok(), "what decides nothing may change");
+    for (set, key) in [("optimizer.lr=0.1", "optimizer.lr"), ("train.threads=2", "train.threads")] {
+        let other = extended(&home.path().join("run"), &[set.into()]).unwrap_err().to_string();
+        assert!(other.contains(&format!("{key}: a run that continues can change train.epochs")), "{other}");
+    }
+    for set in ["train.workers=1", "train.threads=0"] {
+        let same = extended(&home.path().join("run"), &[set.into()]);
+        assert_eq!(same.unwrap().0.train.threads, 1, "what decides nothing may change");
+    }
 }
 
 #[test]
