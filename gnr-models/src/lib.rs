@@ -16,6 +16,7 @@
 //! ```
 
 mod config;
+mod destination;
 pub mod efficientnet;
 pub mod lenet;
 pub mod mlp;
@@ -34,6 +35,7 @@ pub mod weights;
 pub mod wide_resnet;
 
 pub use config::{ModelConfig, ModelError};
+pub use destination::Destination;
 pub use nonlinearity::{Activation, Nonlinearity, Norm};
 pub use registry::{AnyModel, Architecture, Canonical, Naming, Refusal, Registered, registry};
 

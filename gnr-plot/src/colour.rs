@@ -9,6 +9,11 @@ pub(crate) const INK: Rgb = (30, 30, 30);
 pub(crate) const GREY: Rgb = (110, 110, 110);
 pub(crate) const PALE: Rgb = (225, 225, 225);
 pub(crate) const WHITE: Rgb = (255, 255, 255);
+/// The black of the palette.
+const BLACK: Rgb = (60, 60, 60);
+
+/// Colours that stand for a share of the page's ink, and would not be seen on a dark page, with that share.
+pub(crate) const INKS: [(Rgb, f64); 4] = [(INK, 1.0), (GREY, 0.6), (PALE, 0.15), (BLACK, 0.8)];
 
 /// Okabe and Ito's colours, which can be told apart with any colour vision: blue, vermilion, green, orange, purple,
 /// sky, black, yellow. Black is lighter and yellow darker than theirs.
@@ -19,7 +24,7 @@ const PALETTE: [Rgb; 8] = [
     (230, 159, 0),
     (204, 121, 167),
     (86, 180, 233),
-    (60, 60, 60),
+    BLACK,
     (190, 180, 30),
 ];
 

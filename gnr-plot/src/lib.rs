@@ -50,6 +50,19 @@ pub fn colour_of(number: usize) -> (u8, u8, u8) {
     colour::palette(number)
 }
 
+/// A colour of a series as CSS has it on a page, with an opacity. The black of [`colour_of`] is the page's ink, so that
+/// it can be read in the dark as well.
+pub fn page_colour((r, g, b): (u8, u8, u8)) -> (String, f64) {
+    match colour::INKS.iter().find(|(ink, _)| *ink == (r, g, b)) {
+        Some((_, share)) => ("currentColor".to_owned(), *share),
+        None => (hex((r, g, b)), 1.0),
+    }
+}
+
+fn hex((r, g, b): colour::Rgb) -> String {
+    format!("#{r:02X}{g:02X}{b:02X}")
+}
+
 /// A figure in every form.
 #[derive(Clone, Debug)]
 pub struct Rendered {
@@ -87,9 +100,9 @@ pub fn render(figure: &Figure) -> Result<Rendered> {
 pub fn inline_svg(figure: &Figure) -> Result<String> {
     figure.check()?;
     let svg = canvas::svg(layout::size(figure), |canvas| layout::draw_bare(figure, canvas))?;
-    let hex = |(r, g, b): colour::Rgb| format!("#{r:02X}{g:02X}{b:02X}");
-    let mut page = svg;
-    for (colour, share) in [(colour::INK, 1.0), (colour::GREY, 0.6), (colour::PALE, 0.15)] {
+    // Ground behind words is the page's.
+    let mut page = svg.replace(&format!("fill=\"{}\"", hex(colour::WHITE)), "fill=\"Canvas\"");
+    for (colour, share) in colour::INKS {
         for what in ["stroke", "fill"] {
             let ink = format!("{what}=\"currentColor\" {what}-opacity=\"{share}\"");
             page = page.replace(&format!("{what}=\"{}\"", hex(colour)), &ink);

@@ -2,6 +2,7 @@
 //!
 //! A folder has `recipe.toml`, `data.json`, `weights.json` (if initial weights were read from a file), `metrics.jsonl`,
 //! `summary.json`, `events.out.tfevents.*`, `checkpoints/{last,best,average,epoch-*}.safetensors` and `run.lock`.
+//! Between checkpoints it also has `checkpoints/best.pending.safetensors`, if an epoch since the last one was the best.
 
 use std::{
     fs::{self, File, TryLockError},

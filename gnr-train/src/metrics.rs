@@ -145,8 +145,7 @@ impl MetricsLog {
                 write_atomically(path, &bytes[..kept])?;
             }
         }
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(io(path, "open"))?;
-        Ok((Self { path: path.to_path_buf(), file }, lines))
+        Ok((Self { path: path.to_path_buf(), file: appending(path)? }, lines))
     }
 
     /// Writes the line of an epoch and returns it.
@@ -154,13 +153,19 @@ impl MetricsLog {
         self.line(&Line::Epoch(metrics))
     }
 
-    /// Replaces the last line, which is that of the same epoch, and returns the new one.
+    /// Replaces the last line, which is that of the same epoch, and returns the new one. At any moment the log has one
+    /// of both.
     pub(crate) fn epoch_again(&mut self, metrics: &EpochMetrics) -> Result<Value> {
-        let bytes = fs::read(&self.path).map_err(io(&self.path, "read"))?;
+        let mut bytes = fs::read(&self.path).map_err(io(&self.path, "read"))?;
         let before = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
         let kept = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        self.file.set_len(kept as u64).map_err(io(&self.path, "shorten"))?;
-        self.epoch(metrics)
+        bytes.truncate(kept);
+        let (line, text) = self.text(&Line::Epoch(metrics))?;
+        bytes.extend(text.as_bytes());
+        write_atomically(&self.path, &bytes)?;
+        // The old file has no name any more.
+        self.file = appending(&self.path)?;
+        Ok(line)
     }
 
     /// Writes the line of a step and returns it.
@@ -174,15 +179,28 @@ impl MetricsLog {
     }
 
     fn line(&mut self, line: &Line<'_>) -> Result<Value> {
-        let line = serde_json::to_value(line).map_err(|e| io(&self.path, "write")(e.into()))?;
+        let (line, text) = self.text(line)?;
         // One write a line: a killed process leaves at most one incomplete line.
-        self.file.write_all(format!("{line}\n").as_bytes()).map_err(io(&self.path, "write"))?;
+        self.file.write_all(text.as_bytes()).map_err(io(&self.path, "write"))?;
         Ok(line)
+    }
+
+    /// A line as a value, and as the text that the file has.
+    fn text(&self, line: &Line<'_>) -> Result<(Value, String)> {
+        let line = serde_json::to_value(line).map_err(|e| io(&self.path, "write")(e.into()))?;
+        let text = format!("{line}\n");
+        Ok((line, text))
     }
 }
 
+/// Opens a log, which is made if it is missing, for appending.
+fn appending(path: &Path) -> Result<File> {
+    OpenOptions::new().create(true).append(true).open(path).map_err(io(path, "open"))
+}
+
 /// The lines that a log has at `step` with `epochs_done`, and their length in bytes. The first epochs may be missing,
-/// as in a run whose log was removed.
+/// as in a run whose log was removed. Where the line of an epoch follows that of the same epoch, only the second one is
+/// returned: older programs added it when a run ended early, where this one replaces the first.
 ///
 /// # Errors
 /// Contents that no run of this program leaves, described in words: a complete line that does not belong to a log,
@@ -213,7 +231,9 @@ pub(crate) fn left(
             Some(None) => return Err(format!("line {number} is not a line of a log")),
             Some(Some(epoch)) if epoch > epochs_done => break,
             Some(Some(epoch)) => {
-                if let Some(before) = last.filter(|&before| before + 1 != epoch) {
+                if last == Some(epoch) && lines.last().is_some_and(|line: &Value| line["kind"] == "epoch") {
+                    lines.pop();
+                } else if let Some(before) = last.filter(|&before| before + 1 != epoch) {
                     return Err(format!(
                         "line {number} is of epoch {epoch}, but epoch {before} is before it"
                     ));
@@ -245,6 +265,7 @@ mod tests {
         for (text, expected) in [
             (of(&[1, 2, 3]), Ok(3)),
             (of(&[1, 2, 3, 4]) + "{\"kind\":\"ep", Ok(3)),
+            (of(&[1, 2, 2, 3]), Ok(3)),
             (of(&[2, 3]), Ok(2)),
             (String::new(), Ok(0)),
             (format!("garbage\n{}", of(&[1, 2, 3])), Err("line 1 is not a line of a log")),
@@ -279,5 +300,33 @@ mod tests {
             assert_eq!(left.len(), kept);
             assert_eq!(fs::read_to_string(&path).unwrap(), lines[..kept].concat());
         }
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_replaced_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let text = "{\"kind\":\"step\",\"step\":2}\n{\"kind\":\"epoch\",\"epoch\":1,\"step\":2}\n";
+        fs::write(&path, text).unwrap();
+        let (mut log, _) = MetricsLog::open(&path, 2, 1).unwrap();
+        // The name of the temporary file is taken by a folder, so the write cannot start.
+        let blocked = crate::atomic::partial_of(&path);
+        fs::create_dir(&blocked).unwrap();
+        let again = EpochMetrics { epoch: 1, step: 2, ..epoch_metrics() };
+        assert!(log.epoch_again(&again).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        fs::remove_dir(&blocked).unwrap();
+        let line = log.epoch_again(&again).unwrap();
+        let next = log.epoch(&EpochMetrics { epoch: 2, step: 4, ..epoch_metrics() }).unwrap();
+        let first = text.lines().next().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{first}\n{line}\n{next}\n"));
+    }
+
+    fn epoch_metrics() -> EpochMetrics {
+        let line = serde_json::json!({
+            "epoch": 1, "step": 1, "train_loss": 1.0, "train_accuracy": 0.5, "learning_rate": 0.1, "grad_norm": 1.0,
+            "penalties": {}, "seconds": 1.0,
+        });
+        serde_json::from_value(line).unwrap()
     }
 }

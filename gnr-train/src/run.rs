@@ -17,13 +17,13 @@ use crate::{
     error::{Result, TrainError, io},
     fingerprint::Fingerprints,
     folder::{RunFolder, is_run, recipe_of, refuse_existing},
-    identity::{moved, same_run},
+    identity::{differences, moved},
     method::learning_rate,
     observer::Observer,
     pieces,
     pool::{in_pool, threads},
     ranks,
-    recipe::{Load, Model as ModelSection, Recipe, Train as TrainSection, different_keys},
+    recipe::{Load, Model as ModelSection, Recipe, Train as TrainSection},
     select,
     team::Team,
     trainer::{Outcome, Prepared, Trainer},
@@ -141,15 +141,14 @@ pub fn resume(folder: &Path, observer: &mut (dyn Observer + Send), stop: &Atomic
 /// epochs than are done.
 pub fn extended(folder: &Path, assignments: &[String]) -> Result<(Recipe, String)> {
     let before = recipe_of(folder)?;
-    let after = Recipe::load(&folder.join("recipe.toml"), assignments)?;
-    let with_epochs = |recipe: &Recipe| Recipe {
-        train: TrainSection { epochs: 0, ..recipe.train.clone() },
-        ..recipe.clone()
+    let mut after = Recipe::load(&folder.join("recipe.toml"), assignments)?;
+    keep_threads(&mut after, &before);
+    let as_long = Recipe {
+        train: TrainSection { epochs: before.train.epochs, ..after.train.clone() },
+        ..after.clone()
     };
-    let decides = |recipe: &Recipe| with_epochs(recipe).deciding().anywhere();
-    let (mine, theirs) = (decides(&before), decides(&after));
-    if mine != theirs {
-        let keys = different_keys(&table(&mine), &table(&theirs));
+    let keys = differences(&before, &as_long);
+    if !keys.is_empty() {
         return Err(TrainError::Request(format!(
             "{}: a run that continues can change train.epochs, train.device and train.backend, and what decides nothing (workers, \
              checkpoints, train.test_only_at_end, data.dir); for another recipe start another run",
@@ -180,9 +179,11 @@ pub fn extended(folder: &Path, assignments: &[String]) -> Result<(Recipe, String
     Ok((after, words))
 }
 
-/// A recipe as the keys of its file.
-fn table(recipe: &Recipe) -> toml::Table {
-    toml::Table::try_from(recipe).unwrap_or_default()
+/// Leaves a number of threads that is not set at that of the run which continues.
+fn keep_threads(recipe: &mut Recipe, of_run: &Recipe) {
+    if recipe.train.threads == 0 {
+        recipe.train.threads = of_run.train.threads;
+    }
 }
 
 struct Train<'a> {
@@ -206,14 +207,12 @@ impl Train<'_> {
             let resumes = existing.resumes() && is_run(folder);
             if resumes {
                 let theirs = recipe_of(folder)?;
-                if recipe.train.threads == 0 {
-                    recipe.train.threads = theirs.train.threads;
-                }
+                keep_threads(recipe, &theirs);
                 let epochs = if existing.allows_epochs() { theirs.train.epochs } else { recipe.train.epochs };
                 let as_long =
                     Recipe { train: TrainSection { epochs, ..recipe.train.clone() }, ..recipe.clone() };
-                if !same_run(&theirs, &as_long) {
-                    let keys = different_keys(&table(&theirs.deciding()), &table(&as_long.deciding()));
+                let keys = differences(&theirs, &as_long);
+                if !keys.is_empty() {
                     return Err(TrainError::Folder {
                         path: folder.to_path_buf(),
                         problem: format!(

@@ -137,7 +137,7 @@ pub struct Best {
     pub by: BestBy,
     /// The value of the criterion.
     pub value: f64,
-    /// Number of the epoch after which it was written.
+    /// Number of the epoch whose weights it has.
     pub epoch: u64,
     /// Accuracy on the test images, for the report; it was not part of the criterion.
     #[serde(skip_serializing_if = "Option::is_none")]

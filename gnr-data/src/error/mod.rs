@@ -362,6 +362,18 @@ pub enum DataError {
         reasons: Vec<String>,
     },
 
+    /// Another process is fetching the file into the same folder.
+    #[error(
+        "{}: another process fetches {file} here; expected one at a time: wait for its end, then try again",
+        .folder.display()
+    )]
+    Fetching {
+        /// The data folder.
+        folder: PathBuf,
+        /// Name of the file.
+        file: String,
+    },
+
     /// A downloaded file has another checksum than the published one.
     #[error("{}: MD5 is {found}, published is {expected}", .path.display())]
     Checksum {

@@ -4,6 +4,7 @@ mod http;
 mod staging;
 mod unpack;
 
+use std::fs::{File, TryLockError};
 use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use md5::{Digest, Md5};
 
 use crate::error::{DataError, Result};
-use crate::registry::{DatasetInfo, Download};
+use crate::registry::{DatasetInfo, Download, Unpack};
 
 /// Options of [`fetch()`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +85,7 @@ pub enum FetchEvent<'a> {
 /// # Errors
 /// [`DataError::MissingData`] for a missing file that can only be obtained by hand, [`DataError::Download`],
 /// [`DataError::Checksum`] (the file is then removed), [`DataError::Archive`], [`DataError::UnsafeArchive`],
-/// [`DataError::Io`].
+/// [`DataError::Fetching`] while another process fetches one of the files into `dir`, [`DataError::Io`].
 ///
 /// # Cost
 /// Disk space: the archive stays beside the files that are unpacked from it.
@@ -120,13 +121,18 @@ pub(crate) fn fetch_file(
 ) -> Result<()> {
     let Download { file, md5, .. } = *download;
     let path = dir.join(file);
-    // Records that the archive of this checksum was unpacked completely.
-    let mark = dir.join(format!(".{file}.unpacked"));
-    if std::fs::read_to_string(&mark).is_ok_and(|done| done.trim() == md5) {
+    let keep = download.unpack == Unpack::Keep;
+    if !keep && unpack::is_unpacked(dir, file, md5) {
         progress(FetchEvent::Ready { file, already: true });
         return Ok(());
     }
     let there = path.is_file() && checksum(&path, file, progress)? == md5;
+    if there && keep {
+        progress(FetchEvent::Ready { file, already: true });
+        return Ok(());
+    }
+    // Everything was read only until here, as in a data folder in which nobody may write.
+    let _lock = lock(dir, file)?;
     if !there {
         let mirror = options.mirror.iter().map(|base| format!("{}/{file}", base.trim_end_matches('/')));
         let urls: Vec<String> = mirror.chain(download.urls.iter().map(|url| (*url).to_string())).collect();
@@ -145,19 +151,33 @@ pub(crate) fn fetch_file(
         }
         std::fs::rename(&part, &path).map_err(DataError::io(&part, "rename"))?;
     }
-    unpack::unpack(&path, download, dir, progress)?;
-    if download.unpack != crate::registry::Unpack::Keep {
-        std::fs::write(&mark, md5).map_err(DataError::io(&mark, "write"))?;
+    let made = unpack::unpack(&path, download, dir, progress)?;
+    if !keep {
+        unpack::mark_unpacked(dir, file, md5, &made)?;
     }
-    progress(FetchEvent::Ready { file, already: there && download.unpack == crate::registry::Unpack::Keep });
+    progress(FetchEvent::Ready { file, already: false });
     Ok(())
+}
+
+/// Takes the lock of a file's download and unpacking in `dir`, until the value is dropped. The lock file stays.
+fn lock(dir: &Path, file: &str) -> Result<File> {
+    let path = dir.join(format!(".{file}.lock"));
+    let lock =
+        File::options().create(true).append(true).open(&path).map_err(DataError::io(&path, "create"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            Err(DataError::Fetching { folder: dir.to_path_buf(), file: file.to_string() })
+        }
+        Err(TryLockError::Error(source)) => Err(DataError::io(&path, "lock")(source)),
+    }
 }
 
 /// Unpacks the archive at `path` by the rules of `kind` into `dir`, at most `limit` bytes.
 #[cfg(feature = "testing")]
-pub fn unpack_archive(path: &Path, kind: crate::registry::Unpack, limit: u64, dir: &Path) -> Result<()> {
+pub fn unpack_archive(path: &Path, kind: Unpack, limit: u64, dir: &Path) -> Result<()> {
     let download = Download { urls: &[], file: "archive", md5: "", unpack: kind, limit };
-    unpack::unpack(path, &download, dir, &mut |_| {})
+    unpack::unpack(path, &download, dir, &mut |_| {}).map(drop)
 }
 
 fn wrong_checksum(path: &Path, expected: &'static str, found: String) -> DataError {

@@ -2,6 +2,7 @@
 //! folder, whose contents then move to their place. The remains of an interrupted unpacking are never taken for a data
 //! set, and the next attempt removes them.
 
+use std::ffi::OsString;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
@@ -40,6 +41,19 @@ impl Staging {
     /// The folder into which the archive must be unpacked.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The names of the entries at the top, sorted.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if the folder cannot be listed.
+    pub(super) fn top(&self) -> Result<Vec<OsString>> {
+        let listed = std::fs::read_dir(&self.folder).and_then(|entries| {
+            entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<std::io::Result<Vec<_>>>()
+        });
+        let mut names = listed.map_err(DataError::io(&self.folder, "list"))?;
+        names.sort();
+        Ok(names)
     }
 
     /// Moves the contents to their place. If nothing is there yet, the folder itself moves. Otherwise existing folders

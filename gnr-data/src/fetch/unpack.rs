@@ -17,15 +17,41 @@ use crate::registry::{Download, Unpack};
 /// Largest number of entries of an archive; ImageNet's has 1.3 million.
 const MAX_ENTRIES: u64 = 4_000_000;
 
-/// Unpacks the file at `path` into `dir`, by the rules of its `download`.
+/// The path of the mark of an unpacked archive: its MD5 checksum, and a line for each path that it made at the top.
+fn mark(dir: &Path, file: &str) -> PathBuf {
+    dir.join(format!(".{file}.unpacked"))
+}
+
+/// Whether the archive `file` of this checksum was unpacked completely into `dir` and what it made is still there. A
+/// mark without paths, as older programs wrote it, does not tell.
+pub(super) fn is_unpacked(dir: &Path, file: &str, md5: &str) -> bool {
+    let Ok(text) = std::fs::read_to_string(mark(dir, file)) else { return false };
+    let mut lines = text.lines();
+    let (of, mut made) = (lines.next(), lines.peekable());
+    of == Some(md5) && made.peek().is_some() && made.all(|path| dir.join(path).exists())
+}
+
+/// Records that the archive `file` of this checksum was unpacked completely and made these paths.
+///
+/// # Errors
+/// [`DataError::Io`] if the mark cannot be written.
+pub(super) fn mark_unpacked(dir: &Path, file: &str, md5: &str, made: &[String]) -> Result<()> {
+    let path = mark(dir, file);
+    let text: String =
+        std::iter::once(md5).chain(made.iter().map(String::as_str)).map(|line| format!("{line}\n")).collect();
+    std::fs::write(&path, text).map_err(DataError::io(&path, "write"))
+}
+
+/// Unpacks the file at `path` into `dir`, by the rules of its `download`. Returns the paths below `dir` that it made at
+/// the top, sorted.
 pub(super) fn unpack(
     path: &Path,
     download: &Download,
     dir: &Path,
     progress: &mut dyn FnMut(FetchEvent<'_>),
-) -> Result<()> {
+) -> Result<Vec<String>> {
     let (Unpack::Zip { into } | Unpack::Tar { into } | Unpack::TarOfTars { into }) = download.unpack else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     let mut target = Target {
         archive: path,
@@ -52,7 +78,9 @@ pub(super) fn unpack(
             }
         }
     }
-    staging.finish(&|entry, reason| target.refuse(entry, reason))
+    let made = staging.top()?;
+    staging.finish(&|entry, reason| target.refuse(entry, reason))?;
+    Ok(made.iter().map(|name| Path::new(into).join(name).to_string_lossy().into_owned()).collect())
 }
 
 struct Target<'a> {

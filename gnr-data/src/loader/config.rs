@@ -24,7 +24,8 @@ pub struct LoaderConfig {
     /// Number of threads that decode and augment ahead of the caller. With 0 the work is done in [`Iterator::next`].
     /// Any number gives equal bits.
     pub workers: usize,
-    /// Number of batches decoded ahead, at least 1 when there are workers. Memory is bounded by `prefetch + 1` batches.
+    /// Number of batches decoded ahead, at least 1 when there are workers. The loader takes `workers` instead if these
+    /// are more, so that each worker has a batch. Memory is bounded by `max(prefetch, workers) + 1` batches.
     pub prefetch: usize,
     /// The part of an epoch that this loader makes, where several processes share it. Default: [`Share::Whole`].
     pub share: Share,

@@ -45,7 +45,7 @@ impl Loader {
     /// [`DataError::Config`] for a batch size of 0, for one larger than the data set while the remainder is dropped,
     /// for workers without prefetching, for a normalisation of another number of channels, and for a padding as large
     /// as the image. [`DataError::NoImages`] for an empty data set.
-    pub fn new(dataset: Arc<dyn Dataset>, config: LoaderConfig) -> Result<Self> {
+    pub fn new(dataset: Arc<dyn Dataset>, mut config: LoaderConfig) -> Result<Self> {
         let (len, shape) = (dataset.len(), dataset.shape());
         if len == 0 {
             return Err(DataError::NoImages {
@@ -66,6 +66,8 @@ impl Loader {
         if config.workers > 0 && config.prefetch == 0 {
             return Err(DataError::config("prefetch", 0, "must be at least 1 when there are workers"));
         }
+        // A worker without a batch to make would have no effect.
+        config.prefetch = config.prefetch.max(config.workers);
         config.share.check()?;
         config.augment.check(shape)?;
         let tables = config.normalization.tables(shape[0])?;
@@ -85,7 +87,7 @@ impl Loader {
         &self.source.dataset
     }
 
-    /// The configuration of the loader.
+    /// The configuration of the loader, with at least as many batches ahead as there are workers.
     pub fn config(&self) -> &LoaderConfig {
         &self.config
     }

@@ -116,10 +116,39 @@ fn what_was_fetched_opens_and_is_not_fetched_twice() {
     assert_eq!(open("cifar10", Part::Train, &OpenOptions::dir(dir.path())).unwrap().len(), 5);
     assert_eq!(server.ranges().len(), 1);
     assert_eq!(run(&info, dir.path()).unwrap(), ["ready true"]);
-    // The archive that is there is unpacked again.
-    fs::remove_file(dir.path().join(".cifar-10-binary.tar.gz.unpacked")).unwrap();
-    assert_eq!(run(&info, dir.path()).unwrap(), ["ready false"]);
+    // The archive that is there is unpacked again where its mark or its files are gone, or where an older program wrote
+    // the mark, which names no files.
+    let mark = dir.path().join(".cifar-10-binary.tar.gz.unpacked");
+    let files = dir.path().join("cifar-10-batches-bin");
+    let gone: [&dyn Fn(); 3] =
+        [&|| fs::remove_file(&mark).unwrap(), &|| fs::remove_dir_all(&files).unwrap(), &|| {
+            fs::write(&mark, md5(&cifar_archive())).unwrap()
+        }];
+    for gone in gone {
+        gone();
+        assert_eq!(run(&info, dir.path()).unwrap(), ["ready false"]);
+        assert_eq!(open("cifar10", Part::Train, &OpenOptions::dir(dir.path())).unwrap().len(), 5);
+        assert_eq!(run(&info, dir.path()).unwrap(), ["ready true"]);
+    }
     assert!(server.ranges().is_empty());
+}
+
+#[test]
+fn one_process_at_a_time_fetches_a_file() {
+    let (server, dir) = (Server::start(), tempdir().unwrap());
+    let archive = published(&server, "cifar-10-binary.tar.gz", &cifar_archive(), Unpack::Tar { into: "" });
+    let info = with("cifar10", vec![archive]);
+    // The second one begins while the first one unpacks.
+    let mut second = None;
+    fetch(&info, dir.path(), &quick(), &mut |event| {
+        if matches!(event, FetchEvent::Unpacking { .. }) && second.is_none() {
+            second = Some(run(&info, dir.path()).unwrap_err());
+        }
+    })
+    .unwrap();
+    let told = second.unwrap().to_string();
+    assert!(told.contains("another process fetches cifar-10-binary.tar.gz here"), "{told}");
+    assert_eq!(open("cifar10", Part::Train, &OpenOptions::dir(dir.path())).unwrap().len(), 5);
 }
 
 #[test]
@@ -211,7 +240,8 @@ fn a_wrong_checksum_is_named_and_the_file_thrown_away() {
         }
         other => panic!("{other}"),
     }
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, [".a.tar.lock"]);
 }
 
 #[test]
@@ -324,7 +354,7 @@ fn archives_that_mean_harm_are_refused() {
         assert!(error.to_string().contains(expected), "{error}");
         let mut left: Vec<_> = fs::read_dir(&home).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
-        assert_eq!(left, ["a"], "{expected}");
+        assert_eq!(left, [".a.lock", "a"], "{expected}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "{expected}: something escaped");
     }
 }
@@ -377,7 +407,7 @@ proptest! {
         prop_assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         for entry in fs::read_dir(&home).unwrap() {
             let name = entry.unwrap().file_name();
-            prop_assert!(name == "a" || name == "into" || name == ".a.unpacked", "{name:?}");
+            prop_assert!(name == "a" || name == "into" || name == ".a.unpacked" || name == ".a.lock", "{name:?}");
         }
     }
 }

@@ -170,6 +170,15 @@ fn nonsense_is_refused() {
     assert!(refused(LoaderConfig { normalization: two, ..good }).contains("expected 1 or 3 values"));
 }
 
+#[test]
+fn every_worker_has_a_batch_to_make() {
+    let ahead = |workers| {
+        let config = LoaderConfig { prefetch: 4, ..training(2, 0, workers) };
+        Loader::new(numbered(40, [3, 8, 8], 2), config).unwrap().config().prefetch
+    };
+    assert_eq!([0, 2, 4, 9].map(ahead), [4, 4, 4, 9]);
+}
+
 /// Faults that a data set of a library user may have.
 enum Fault {
     None,

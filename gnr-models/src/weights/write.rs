@@ -12,6 +12,7 @@ use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
 use super::WeightsError;
+use crate::Destination;
 
 /// The format numbers are stored in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +92,7 @@ pub(super) fn header(tensors: &[Described], metadata: &BTreeMap<String, String>)
 }
 
 /// Writes [`to_bytes`] to `path`, through a temporary file beside it. Readers of `path` see the old file or the new
-/// one, and a failure leaves nothing behind.
+/// one, and a failure leaves nothing behind. Links are followed; a device or pipe is written to.
 ///
 /// # Errors
 /// As [`to_bytes`]; a file that cannot be written.
@@ -106,19 +107,23 @@ pub fn save(
     write_whole(path, |out| out.write_all(&bytes).map_err(|source| cannot(path, source)))
 }
 
-/// Writes a file under a temporary name and renames it, so that `path` is whole or as it was.
+/// Writes a file under a temporary name and renames it, so that `path` is whole or as it was. Links are followed; a
+/// device or pipe is written to.
 pub(super) fn write_whole(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), WeightsError>,
 ) -> Result<(), WeightsError> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".partial");
-    let written = (|| {
-        let file = fs::File::create(&temporary).map_err(|source| cannot(path, source))?;
+    let fill = |at: &Path| {
+        let file = fs::File::create(at).map_err(|source| cannot(path, source))?;
         let mut out = BufWriter::new(file);
         write(&mut out)?;
-        out.flush().and_then(|()| fs::rename(&temporary, path)).map_err(|source| cannot(path, source))
-    })();
+        out.flush().map_err(|source| cannot(path, source))
+    };
+    let Destination::File(file) = Destination::of(path) else { return fill(path) };
+    let mut temporary = file.as_os_str().to_owned();
+    temporary.push(".partial");
+    let written = fill(Path::new(&temporary))
+        .and_then(|()| fs::rename(&temporary, &file).map_err(|source| cannot(path, source)));
     if written.is_err() {
         // The write's own error is the one to report; there may be nothing to remove.
         let _ = fs::remove_file(&temporary);

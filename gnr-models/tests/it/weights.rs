@@ -1,6 +1,6 @@
 //! Weight files: what is saved comes back, and what is wrong is named.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use gnr_models::{
     AnyModel, ModelConfig,
@@ -151,6 +151,23 @@ fn weights_that_are_not_finite_are_refused_unless_asked_for() {
         other => panic!("{other:?}"),
     }
     assert!(weights::from_bytes("nan", &bytes, &layout, NonFinite::Keep).unwrap().values[5][3].is_nan());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_behind_a_link_is_written_and_a_device_stays() {
+    use std::os::unix::fs::{FileTypeExt as _, symlink};
+    let home = tempfile::tempdir().unwrap();
+    let (layout, link, device) = (layout(10), home.path().join("link"), home.path().join("device"));
+    symlink("file", &link).unwrap();
+    symlink("/dev/null", &device).unwrap();
+    for path in [&link, &device] {
+        weights::save(path, &layout, &layout.initialise(0), Precision::F32, &notes()).unwrap();
+        assert!(path.is_symlink());
+    }
+    assert!(WeightFile::open(&home.path().join("file")).is_ok());
+    assert!(fs::metadata(&device).unwrap().file_type().is_char_device());
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 3);
 }
 
 #[test]

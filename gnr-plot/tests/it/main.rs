@@ -222,9 +222,16 @@ fn a_band_is_interrupted_where_it_has_no_place() {
 /// On a page a figure has the page's colours: no white ground, no black ink.
 #[test]
 fn an_inline_figure_follows_the_page() {
-    let svg = inline_svg(&banded()).unwrap();
+    let mut figure = banded();
+    if let Content::Lines(lines) = &mut figure.panels[0].content {
+        let black = Series { colour: Some(6), ..Series::line("black", vec![1.0, 4.0], vec![1.0, 2.0]) };
+        lines.series.push(black);
+        lines.marks.push(Mark { x: 2.0, y: 3.0, text: "a mark".into() });
+    }
+    let svg = inline_svg(&figure).unwrap();
     assert!(svg.contains("currentColor") && svg.contains("#0C2238") && svg.contains("epoch"));
-    for fixed in ["#FFFFFF", "#1E1E1E", "#6E6E6E", "#E1E1E1"] {
+    assert!(svg.contains("opacity=\"0.85\" fill=\"Canvas\""), "the ground of the mark's words");
+    for fixed in ["#FFFFFF", "#1E1E1E", "#6E6E6E", "#E1E1E1", "#3C3C3C"] {
         assert!(!svg.contains(fixed), "{fixed}");
     }
 }

@@ -83,8 +83,9 @@ fn html(block: &Block) -> String {
         Block::Paragraph(words) => format!("<p>{}</p>\n", prose(words)),
         Block::Table { header, rows } => table(header, rows),
         Block::Key(entries) => {
-            let entry = |((r, g, b), words): &((u8, u8, u8), String)| {
-                format!("<li><i style=\"background:rgb({r},{g},{b})\"></i>{}</li>", escaped(words))
+            let entry = |(colour, words): &((u8, u8, u8), String)| {
+                let (colour, opacity) = gnr_plot::page_colour(*colour);
+                format!("<li><i style=\"background:{colour};opacity:{opacity}\"></i>{}</li>", escaped(words))
             };
             format!("<ul class=\"key\">{}</ul>\n", entries.iter().map(entry).collect::<String>())
         }
@@ -104,6 +105,16 @@ fn html(block: &Block) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_colour_of_a_key_can_be_seen_in_the_dark() {
+        let key = html(&Block::Key(vec![
+            (gnr_plot::colour_of(0), "SGD".into()),
+            (gnr_plot::colour_of(6), "SAM".into()),
+        ]));
+        assert!(key.contains("background:#0072B2;opacity:1\"></i>SGD"), "{key}");
+        assert!(key.contains("background:currentColor;opacity:0.8\"></i>SAM"), "{key}");
+    }
 
     #[test]
     fn words_between_backticks_are_code() {

@@ -17,7 +17,7 @@ mod write;
 use serde::{Deserialize, Serialize};
 
 pub use files::kept_checkpoints;
-pub(crate) use files::{average, best, kept, last};
+pub(crate) use files::{average, drop_abandoned, kept, last, pending_best, promote_best};
 pub use progress::{Collapse, Extension, Flipped, Move, Progress, Sums};
 pub(crate) use progress::{is_zero, whole};
 pub use read::CheckpointFile;

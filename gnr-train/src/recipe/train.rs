@@ -37,9 +37,11 @@ pub struct Train {
     /// Whether the channels of a pixel are adjacent in memory, with the backend `torch` only. Default: no.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub channels_last: bool,
-    /// Number of threads of the tensor kernels. Default 0: as many as there are cores, fixed when the run starts.
+    /// Number of threads of the tensor kernels. Default 0: as many as there are cores, fixed when the run starts
+    /// and when it continues.
     pub threads: usize,
-    /// Number of threads that prepare batches; any number gives equal bits. Default 2.
+    /// Number of threads that prepare batches; any number gives equal bits. Each set of images has at most 5 batches in
+    /// memory, or one more than threads if these are more. Default 2.
     pub workers: usize,
     /// Number of epochs between checkpoints. Default 1; 0: only at the end and when interrupted.
     pub checkpoint_every_epochs: u64,

@@ -60,7 +60,11 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
                 file.average(&backend, layout, frozen.as_ref(), average)?;
             }
         }
-        let opened = team.lead(|| open_logs(folder, file.is_none(), &progress))?;
+        let opened = team.lead(|| {
+            let opened = open_logs(folder, file.is_none(), &progress)?;
+            checkpoint::drop_abandoned(folder.path(), &progress)?;
+            Ok(opened)
+        })?;
         let (logs, kept) = opened.unzip();
         let (last, times, mut notes) = kept.unwrap_or_default();
         notes.extend(other_program.filter(|_| team.leads()));

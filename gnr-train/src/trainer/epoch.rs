@@ -69,7 +69,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         Ok(())
     }
 
-    /// Keeps the checkpoint if it is the best one so far.
+    /// Keeps the checkpoint if it is the best one so far. The next last checkpoint makes it `best.safetensors`.
     pub(super) fn keep_best(&mut self, metrics: &EpochMetrics) -> Result<()> {
         let epoch = metrics.epoch;
         let candidate = match self.best_by() {
@@ -85,7 +85,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         {
             let test_accuracy = metrics.test_accuracy;
             self.progress.best = Some(Best { by: self.best_by(), value, epoch, test_accuracy });
-            self.save(&checkpoint::best(self.folder.path()), Content::All)?;
+            self.save(&checkpoint::pending_best(self.folder.path()), Content::All)?;
         }
         Ok(())
     }

@@ -50,10 +50,13 @@ impl<B: Autodiff + 'static> Trainer<'_, B> {
     pub(super) fn evaluate_late(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let Some(line) = self.last.take_if(|line| line.test_accuracy.is_none()) else { return Ok(()) };
         let line = self.evaluate(self.progress.epoch, observer)?.told(line);
-        self.log(|log| log.epoch_again(&line))?;
         self.keep_best(&line)?;
+        self.save_last(observer)?;
+        // The line comes after the checkpoint: a run that dies in between still lacks the accuracy, and comes here
+        // again.
+        self.log(|log| log.epoch_again(&line))?;
         self.last = Some(line);
-        self.save_last(observer).map(drop)
+        Ok(())
     }
 
     /// The evaluations that are due after this epoch. Notes a collapse, and writes the averaged weights if the run ends

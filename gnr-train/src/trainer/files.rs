@@ -31,7 +31,10 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         self.save(&path, Content::All)?;
         // At the end of an epoch its time is in the log.
         let seconds = if self.progress.batch > 0 { self.started.seconds() } else { 0.0 };
-        self.team.lead(|| Elapsed::new(self.progress.step, seconds).write(self.folder.path()))?;
+        self.team.lead(|| {
+            checkpoint::promote_best(self.folder.path())?;
+            Elapsed::new(self.progress.step, seconds).write(self.folder.path())
+        })?;
         observer.on_checkpoint(&path);
         Ok(path)
     }

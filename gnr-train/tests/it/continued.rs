@@ -2,13 +2,13 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use gnr_train::{
-    EpochMetrics, Existing, Extension, Observer, Outcome, Recipe, Summary, TrainError, extended, resume,
-    train,
+    CheckpointFile, EpochMetrics, Existing, Extension, Observer, Outcome, Recipe, Start, Summary, TrainError,
+    extended, kept_checkpoints, resume, train,
 };
 use serde_json::Value;
 
@@ -67,6 +67,74 @@ impl Observer for AtEnd<'_> {
     }
 }
 
+/// Copies a run at the end of an epoch, as a process leaves it that is killed there.
+struct Killed<'a> {
+    at: u64,
+    copies: &'a [PathBuf],
+    folder: PathBuf,
+}
+
+impl Observer for Killed<'_> {
+    fn on_start(&mut self, start: &Start<'_>) {
+        self.folder = start.folder.to_path_buf();
+    }
+
+    fn on_epoch(&mut self, metrics: &EpochMetrics) {
+        for copy in self.copies.iter().filter(|_| metrics.epoch == self.at) {
+            fs::create_dir_all(copy.join("checkpoints")).unwrap();
+            for from in [&self.folder, &self.folder.join("checkpoints")] {
+                for file in
+                    fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()).filter(|p| p.is_file())
+                {
+                    fs::copy(&file, copy.join(file.strip_prefix(&self.folder).unwrap())).unwrap();
+                }
+            }
+        }
+    }
+}
+
+/// Best and kept weights are written at every epoch, the last checkpoint only at some. What a killed process wrote
+/// after the last one belongs to the run only if the run gets there again.
+#[test]
+fn weights_of_an_abandoned_continuation_do_not_stay() {
+    let home = tempfile::tempdir().unwrap();
+    let [whole, ended, equal] = ["whole", "ended", "equal"].map(|name| home.path().join(name));
+    let recipe = tiny(&[
+        "data.validation=0",
+        "train.epochs=12",
+        "train.checkpoint_every_epochs=6",
+        "train.keep_every_epochs=1",
+    ]);
+    let copies = [ended.clone(), equal.clone()];
+    let mut killed = Killed { at: 10, copies: &copies, folder: PathBuf::new() };
+    train(recipe, &whole, Existing::Refuse, &mut killed, &AtomicBool::new(false)).unwrap();
+    let best = |folder: &Path| {
+        let file = CheckpointFile::read(&folder.join("checkpoints/best.safetensors")).unwrap();
+        file.header().unwrap().progress.best
+    };
+    let kept =
+        |folder: &Path| kept_checkpoints(folder).unwrap().into_iter().map(|(epoch, _)| epoch).collect();
+    let files = |folder: &Path| fs::read_dir(folder.join("checkpoints")).unwrap().count();
+
+    let summary = continued(&ended, &["train.epochs=6"], false).unwrap();
+    assert_eq!(best(&ended), Some(summary.best));
+    let epochs: Vec<u64> = kept(&ended);
+    assert_eq!(epochs, (0..=6).collect::<Vec<_>>());
+    assert_eq!(files(&ended), 9, "with the best and the last checkpoint");
+
+    resume(&equal, &mut (), &AtomicBool::new(false)).unwrap();
+    for name in ["best.safetensors", "last.safetensors", "epoch-0009.safetensors"] {
+        assert!(bytes(&equal, name) == bytes(&whole, name), "{name}");
+    }
+    assert_eq!(files(&equal), files(&whole));
+
+    // A process that died after the last checkpoint and before the best one got its name.
+    let checkpoints = equal.join("checkpoints");
+    fs::rename(checkpoints.join("best.safetensors"), checkpoints.join("best.pending.safetensors")).unwrap();
+    resume(&equal, &mut (), &AtomicBool::new(false)).unwrap();
+    assert!(bytes(&equal, "best.safetensors") == bytes(&whole, "best.safetensors"));
+}
+
 /// A run may end where it is, also at an epoch that had no evaluation or none of the test images.
 #[test]
 fn a_run_that_ends_where_it_was_stopped_is_evaluated_there() {
@@ -88,6 +156,17 @@ fn a_run_that_ends_where_it_was_stopped_is_evaluated_there() {
         let again = continued(&folder, &["train.epochs=4"], false).unwrap();
         assert_eq!(found(&again), found(&short), "{later}");
         assert_eq!(continued(&folder, &["train.epochs=5"], false).unwrap().epochs, 5, "{later}");
+        // Older programs wrote a second line of the last epoch. It counts instead of the first one, once.
+        let log = folder.join("metrics.jsonl");
+        let text = fs::read_to_string(&log).unwrap();
+        fs::write(&log, format!("{text}{}\n", text.lines().last().unwrap())).unwrap();
+        let longer = continued(&folder, &["train.epochs=6"], false).unwrap();
+        let seconds: f64 = text
+            .lines()
+            .chain(fs::read_to_string(&log).unwrap().lines().last())
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["seconds"].as_f64().unwrap())
+            .sum();
+        assert!((longer.seconds - seconds).abs() < 1e-9, "{later}: {} instead of {seconds}", longer.seconds);
     }
     // Within an epoch there is no such end.
     let within = home.path().join("within");
@@ -112,10 +191,14 @@ fn an_extension_says_what_the_learning_rate_does() {
     );
     let error = words("2").unwrap_err().to_string();
     assert!(error.contains("train.epochs = 2: the run has done 3 epochs already"), "{error}");
-    let other = extended(&home.path().join("run"), &["optimizer.lr=0.1".into()]).unwrap_err().to_string();
-    assert!(other.contains("can change train.epochs"), "{other}");
-    let same = extended(&home.path().join("run"), &["train.workers=1".into()]);
-    assert!(same.is_ok(), "what decides nothing may change");
+    for (set, key) in [("optimizer.lr=0.1", "optimizer.lr"), ("train.threads=2", "train.threads")] {
+        let other = extended(&home.path().join("run"), &[set.into()]).unwrap_err().to_string();
+        assert!(other.contains(&format!("{key}: a run that continues can change train.epochs")), "{other}");
+    }
+    for set in ["train.workers=1", "train.threads=0"] {
+        let same = extended(&home.path().join("run"), &[set.into()]);
+        assert_eq!(same.unwrap().0.train.threads, 1, "what decides nothing may change");
+    }
 }
 
 #[test]

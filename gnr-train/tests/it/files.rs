@@ -29,6 +29,29 @@ fn a_write_that_fails_leaves_the_old_file_and_nothing_else() {
     assert!(write_atomically(&below, b"x").unwrap_err().to_string().contains("below"));
 }
 
+#[cfg(unix)]
+#[test]
+fn links_are_followed_and_devices_stay() {
+    use std::os::unix::fs::{FileTypeExt as _, symlink};
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    fs::create_dir(at("folder")).unwrap();
+    // A link to a link, whose file does not exist before the first write.
+    symlink("second", at("first")).unwrap();
+    symlink("folder/file", at("second")).unwrap();
+    for text in ["old", "new"] {
+        write_atomically(&at("first"), text.as_bytes()).unwrap();
+        assert_eq!(fs::read_to_string(at("folder/file")).unwrap(), text);
+        assert!(at("first").is_symlink() && at("second").is_symlink());
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 3);
+    }
+    let device = at("device");
+    symlink("/dev/null", &device).unwrap();
+    write_atomically(&device, b"gone").unwrap();
+    assert!(fs::metadata(&device).unwrap().file_type().is_char_device() && device.is_symlink());
+    assert_eq!(fs::read_dir(at("folder")).unwrap().count(), 1);
+}
+
 #[test]
 fn a_checkpoint_is_a_safetensors_file_with_published_names() {
     let home = tempfile::tempdir().unwrap();

@@ -197,7 +197,11 @@ fn a_folder_is_never_overwritten_and_never_mixed() {
         train(recipe, &folder, existing, &mut (), &AtomicBool::new(false)).unwrap_err().to_string()
     };
     assert!(refused(tiny(&[]), Existing::Refuse).contains("gnr resume"));
-    assert!(refused(tiny(&["optimizer.lr=0.3"]), Existing::Resume).contains("another recipe"));
+    for set in ["optimizer.lr=0.3", "train.threads=2"] {
+        let error = refused(tiny(&[set, "train.workers=1"]), Existing::Resume);
+        let key = set.split('=').next().unwrap();
+        assert!(error.contains(&format!("another recipe, which differs in {key} (compare")), "{error}");
+    }
     let other = home.path().join("other");
     std::fs::create_dir(&other).unwrap();
     std::fs::write(other.join("thesis.tex"), "precious").unwrap();
