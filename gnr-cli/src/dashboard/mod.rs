@@ -11,6 +11,7 @@ mod table;
 mod tests;
 
 use std::{
+    collections::HashSet,
     io::{IsTerminal as _, Write},
     path::PathBuf,
     process::ExitCode,
@@ -93,12 +94,12 @@ pub(crate) fn watch(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The runs of the folders that were asked for, each once, with short names.
+/// The runs of the folders that were asked for, each once, also if it is named by different paths, with short names.
 fn found(asked: &[PathBuf]) -> anyhow::Result<Vec<(String, FollowedRun)>> {
-    let mut folders: Vec<PathBuf> = Vec::new();
+    let (mut folders, mut seen) = (Vec::new(), HashSet::new());
     for path in asked {
         for run in runs_in(path)? {
-            if !folders.contains(&run) {
+            if seen.insert(run.canonicalize().unwrap_or_else(|_| run.clone())) {
                 folders.push(run);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -141,6 +141,15 @@ fn without_a_terminal_every_run_is_a_line() {
             "sgd-1  stopped   3/16 epochs  test 52.78 %  loss 1.4167  |grad| 0.708  lr 3.33e-2  2.5 steps/s  last line 2:00 h ago",
         ]
     );
+}
+
+#[test]
+fn a_run_that_is_named_by_two_paths_is_there_once() {
+    let home = tempfile::tempdir().unwrap();
+    study(home.path());
+    let asked: [PathBuf; 2] = [home.path().join("sgd-0"), home.path().join("gnr-0/../sgd-0")];
+    let names: Vec<String> = super::found(&asked).unwrap().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["sgd-0"]);
 }
 
 #[test]

@@ -127,7 +127,7 @@ impl Chart {
                 steps("steps", &|step| step.learning_rate),
             ],
             Self::StepRate => {
-                let mut before = 0;
+                let mut before = log.steps_before();
                 let points = epochs.iter().zip(&places).filter_map(|(epoch, x)| {
                     let steps = epoch.step.saturating_sub(std::mem::replace(&mut before, epoch.step));
                     finite(*x, steps as f64 / epoch.train_seconds.unwrap_or(epoch.seconds))
@@ -225,6 +225,12 @@ mod tests {
         assert_eq!(curves(Chart::StepRate, Across::Epoch)[0].1, [[1.0, 5.0], [2.0, 2.0]]);
         assert_eq!(curves(Chart::GradNorm, Across::Seconds).len(), 1, "steps have no place in time");
         assert_eq!(curves(Chart::LearningRate, Across::Step)[1].1, [[10.0, 0.1], [30.0, 0.1]]);
+    }
+
+    #[test]
+    fn a_log_without_the_first_epochs_has_the_rate_of_those_it_has() {
+        let log = Log::of(LINES.lines().last().unwrap());
+        assert_eq!(Chart::StepRate.curves(&log, Across::Epoch)[0].points, [[2.0, 2.0]]);
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub fn labels(folders: &[PathBuf]) -> Vec<String> {
     let shared = (0..shortest.saturating_sub(1))
         .take_while(|&at| parts.windows(2).all(|pair| pair[0][at] == pair[1][at]))
         .count();
-    parts.iter().map(|parts| parts[shared..].join("/")).collect()
+    parts.iter().map(|parts| parts[shared..].iter().collect::<PathBuf>().display().to_string()).collect()
 }
 
 #[cfg(test)]
@@ -97,6 +97,7 @@ mod tests {
         assert_eq!(of(&["runs/c/runs/sgd", "runs/c/runs/sam"]), ["sgd", "sam"]);
         assert_eq!(of(&["runs/c/runs/sgd", "runs/digits-1"]), ["c/runs/sgd", "digits-1"]);
         assert_eq!(of(&["a", "b/c"]), ["a", "b/c"]);
+        assert_eq!(of(&["/runs/a", "b/c"]), ["/runs/a", "b/c"]);
         assert_eq!(of(&[]), <[&str; 0]>::default());
     }
 

@@ -57,6 +57,12 @@ impl Log {
         &self.epochs
     }
 
+    /// Number of steps before the first logged epoch; not 0 where the log lacks the first epochs of the run.
+    pub fn steps_before(&self) -> u64 {
+        let first = self.epochs.first();
+        first.map_or(0, |first| first.step - first.step.checked_div(first.epoch).unwrap_or(first.step))
+    }
+
     /// Logged steps in order, each once.
     pub fn steps(&self) -> &[StepMetrics] {
         &self.steps

@@ -131,11 +131,12 @@ fn cost(run: &FollowedRun) -> Vec<Block> {
     let Some(last) = epochs.last() else { return Vec::new() };
     let seconds: f64 = epochs.iter().map(|epoch| epoch.seconds).sum();
     let training: f64 = epochs.iter().map(|epoch| epoch.train_seconds.unwrap_or(epoch.seconds)).sum();
+    let timed = last.step.saturating_sub(run.log().steps_before());
     let mut facts = vec![
         ("steps", last.step.to_string()),
         ("wall-clock time", format!("{}, {} of it training steps", duration(seconds), duration(training))),
         ("time of an epoch", duration(seconds / epochs.len() as f64)),
-        ("steps a second", number(Some(last.step as f64 / training.max(1e-9)))),
+        ("steps a second", number(Some(timed as f64 / training.max(1e-9)))),
     ];
     if let Some(summary) = run.summary() {
         let each = |count: Option<f64>| number(count.map(|count| count / last.step.max(1) as f64));

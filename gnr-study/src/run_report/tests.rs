@@ -78,6 +78,20 @@ fn the_headline_names_the_epoch_of_the_evaluation() {
 }
 
 #[test]
+fn steps_a_second_are_those_of_the_logged_epochs() {
+    let home = tempfile::tempdir().unwrap();
+    let at = home.path();
+    write(at, "recipe.toml", "[train]\nepochs = 4\n");
+    // The log lacks the first two epochs.
+    let lines = epochs(4);
+    for text in [lines.clone(), lines.lines().skip(2).map(|line| format!("{line}\n")).collect()] {
+        write(at, "metrics.jsonl", &text);
+        let (words, _) = page(&[at], SystemTime::now());
+        assert!(words.contains("<dt>steps a second</dt><dd>2.500</dd>"), "{words}");
+    }
+}
+
+#[test]
 fn a_run_that_collapsed_says_so() {
     let home = tempfile::tempdir().unwrap();
     let at = home.path();
