@@ -64,11 +64,11 @@ impl Summarized {
         self.average_test_accuracy.or(self.test_accuracy)
     }
 
-    /// The commits of all programs that trained the run, one after the other: `a, then b`. `None` if the last one is
+    /// The commits of all programs that trained the run, one after the other: `a then b`. `None` if the last one is
     /// not known.
     pub fn commits(&self) -> Option<String> {
         let last = self.commit.as_ref()?;
-        Some(self.earlier_commits.iter().chain([last]).cloned().collect::<Vec<_>>().join(", then "))
+        Some(self.earlier_commits.iter().chain([last]).cloned().collect::<Vec<_>>().join(" then "))
     }
 
     /// Held-out accuracy, a fraction: that of the averaged weights where the run averages, otherwise that of the last

@@ -33,9 +33,11 @@ fn smallest(recipe: &Recipe, ranks: usize) -> usize {
     };
     let fraction = recipe.method.fractions().map(|(_, fraction)| fraction).fold(1.0, f64::min);
     let sampled = Sample::new(fraction, 0).rows(piece).len();
+    let global = recipe.parallel.perturbation == Perturbation::Global;
+    let scattered = recipe.train.micro_batches > 1 || (ranks > 1 && global && !recipe.parallel.sync);
     let selected = match selected(recipe) {
-        // The selection is of the whole batch, and any number of its images may lie in one micro-batch.
-        Some(share) if share < 1.0 && recipe.train.micro_batches > 1 => 1,
+        // The selection is of the whole batch, and any number of its images may lie in one micro-batch or on one rank.
+        Some(share) if share < 1.0 && scattered => 1,
         Some(share) => Esam::<f64>::selects(share, piece),
         None => piece,
     };

@@ -87,10 +87,10 @@ pub struct Summary {
     pub exchange_share: Option<f64>,
     /// Version of the program.
     pub version: &'static str,
-    /// Commit of the program's source, where it was known at build time.
+    /// Commit of the source of the program that trained the run to its end, where it was known at build time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub commit: Option<&'static str>,
-    /// The commits of the programs that trained the run before the present one went on; empty if it trained all of it.
+    pub commit: Option<String>,
+    /// The commits of the programs that trained the run before that one; empty if it trained all of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub earlier_commits: Vec<String>,
     /// The changes of the number of epochs; empty for a run that was trained as planned.

@@ -42,7 +42,8 @@ pub(crate) fn promote_best(folder: &Path) -> Result<()> {
 
 /// Brings the files beside the last checkpoint to its `progress`, where a process died after it: the run may go on in
 /// another way, and what it wrote since then would pass for its own. Kept weights of later epochs go, and so does a
-/// pending best checkpoint that the last one does not know.
+/// best checkpoint of a later epoch, which older programs wrote at once, or a pending one that the last one does not
+/// know.
 ///
 /// # Errors
 /// A folder that cannot be listed, a file that cannot be removed or renamed.
@@ -52,6 +53,11 @@ pub(crate) fn drop_abandoned(folder: &Path, progress: &Progress) -> Result<()> {
         if epoch > progress.epoch {
             remove(&path)?;
         }
+    }
+    let epoch =
+        |path: &Path| CheckpointFile::read(path).ok().and_then(|file| Some(file.header()?.progress.epoch));
+    if epoch(&best(folder)).is_some_and(|epoch| epoch > progress.epoch) {
+        remove(&best(folder))?;
     }
     let pending = pending_best(folder);
     if !pending.exists() {

@@ -69,7 +69,11 @@ const MOST: u64 = 1 << 53;
 impl Progress {
     /// Records the program that trains from here on. Returns a warning if another one trained until here.
     pub(crate) fn trained_by(&mut self, commit: Option<&str>) -> Option<String> {
-        let commit = commit?;
+        let commit = match commit {
+            Some(commit) => commit,
+            None if self.commits.is_empty() => return None,
+            None => "unknown",
+        };
         if self.commits.is_empty() && self.step > 0 {
             self.commits.push("unknown".into());
         }
@@ -83,12 +87,6 @@ impl Progress {
              differ from that of either by itself",
             before?
         ))
-    }
-
-    /// The commits of the programs that trained the run before that of `commit` went on.
-    pub(crate) fn earlier_commits(&self, commit: Option<&str>) -> Vec<String> {
-        let own = usize::from(commit.is_some() && self.commits.last().map(String::as_str) == commit);
-        self.commits[..self.commits.len() - own].to_vec()
     }
 
     /// Refuses counts above 2⁵³. No run reaches them, and adding to them could overflow.
@@ -211,14 +209,15 @@ mod tests {
         assert_eq!(progress.trained_by(Some("a")), None, "the run begins");
         progress.step = 3;
         assert_eq!(progress.trained_by(Some("a")), None);
-        assert_eq!(progress.earlier_commits(Some("a")), [""; 0]);
+        assert_eq!(progress.commits, ["a"]);
         let told = progress.trained_by(Some("b")).unwrap();
         assert!(told.contains("commit a trained until here, and that of commit b goes on"), "{told}");
-        assert_eq!(progress.earlier_commits(Some("b")), ["a"]);
-        assert_eq!(progress.earlier_commits(None), ["a", "b"]);
+        assert_eq!(progress.commits, ["a", "b"]);
+        assert!(progress.trained_by(None).is_some());
+        assert_eq!(progress.commits, ["a", "b", "unknown"]);
         // A run of a program that recorded nothing.
         let mut progress = Progress { step: 3, ..Progress::default() };
         assert!(progress.trained_by(Some("b")).unwrap().contains("commit unknown"));
-        assert_eq!(progress.earlier_commits(Some("b")), ["unknown"]);
+        assert_eq!(progress.commits, ["unknown", "b"]);
     }
 }

@@ -16,7 +16,6 @@ use crate::{
     metrics::{EpochMetrics, MetricsLog, Times},
     ranks,
     recipe::Recipe,
-    summary,
     team::Team,
     tensorboard::EventWriter,
 };
@@ -33,14 +32,13 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
         let recipe_text = prepared.recipe.to_toml()?;
         let last = checkpoint::last(folder.path());
         let file = ranks::last_checkpoint(&team, &last)?;
-        let (values, mut progress) = match &file {
+        let (values, progress) = match &file {
             Some(file) => {
                 let progress = progress_of(file, &last, &prepared.recipe)?;
                 (file.model(layout)?, progress)
             }
             None => (prepared.initial.clone(), Progress::default()),
         };
-        let other_program = progress.trained_by(summary::commit());
         let (parameters, statistics) = weights::split(layout, values);
         let frozen = (prepared.frozen.as_deref())
             .map(|mask| Frozen::new(&backend, layout, &parameters, mask))
@@ -66,8 +64,7 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             Ok(opened)
         })?;
         let (logs, kept) = opened.unzip();
-        let (last, times, mut notes) = kept.unwrap_or_default();
-        notes.extend(other_program.filter(|_| team.leads()));
+        let (last, times, notes) = kept.unwrap_or_default();
         // Only rank 0 has the file, but every rank makes an equal summary.
         let text = |shared: &(Option<EpochMetrics>, Times)| {
             serde_json::to_string(shared).map_err(|error| TrainError::Request(error.to_string()))

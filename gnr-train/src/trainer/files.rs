@@ -114,8 +114,12 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
             ranks: Some(self.team.size()).filter(|ranks| *ranks > 1),
             exchange_share: self.times.exchange_share(),
             version: VERSION,
-            commit: summary::commit(),
-            earlier_commits: self.progress.earlier_commits(summary::commit()),
+            commit: self.progress.commits.last().cloned().or_else(|| summary::commit().map(str::to_owned)),
+            earlier_commits: self
+                .progress
+                .commits
+                .split_last()
+                .map_or_else(Vec::new, |(_, all)| all.to_vec()),
             extensions: self.progress.extensions.clone(),
             device: self.prepared.recipe.train.device.to_string(),
             library: backend::library(self.prepared.recipe.train.place()),

@@ -27,7 +27,7 @@ use crate::{
     observer::{Observer, Start},
     recipe::Recipe,
     select::Groups,
-    summary::Summary,
+    summary::{self, Summary},
     team::Team,
     tensorboard::EventWriter,
 };
@@ -119,6 +119,11 @@ impl<'a, B: Autodiff + 'static> Trainer<'a, B> {
     pub(crate) fn run(mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
         let recipe = &self.prepared.recipe;
         let steps = self.prepared.images.train.batches_per_epoch() as u64;
+        // A program that finds nothing left to train is none of those that trained the run.
+        if !self.ended() {
+            let other = self.progress.trained_by(summary::commit());
+            self.notes.extend(other.filter(|_| self.team.leads()));
+        }
         observer.on_start(&Start {
             recipe,
             folder: self.folder.path(),

@@ -98,14 +98,15 @@ impl Observer for Killed<'_> {
 #[test]
 fn weights_of_an_abandoned_continuation_do_not_stay() {
     let home = tempfile::tempdir().unwrap();
-    let [whole, ended, equal] = ["whole", "ended", "equal"].map(|name| home.path().join(name));
+    let [whole, ended, equal, older] =
+        ["whole", "ended", "equal", "older"].map(|name| home.path().join(name));
     let recipe = tiny(&[
         "data.validation=0",
         "train.epochs=12",
         "train.checkpoint_every_epochs=6",
         "train.keep_every_epochs=1",
     ]);
-    let copies = [ended.clone(), equal.clone()];
+    let copies = [ended.clone(), equal.clone(), older.clone()];
     let mut killed = Killed { at: 10, copies: &copies, folder: PathBuf::new() };
     train(recipe, &whole, Existing::Refuse, &mut killed, &AtomicBool::new(false)).unwrap();
     let best = |folder: &Path| {
@@ -121,6 +122,12 @@ fn weights_of_an_abandoned_continuation_do_not_stay() {
     let epochs: Vec<u64> = kept(&ended);
     assert_eq!(epochs, (0..=6).collect::<Vec<_>>());
     assert_eq!(files(&ended), 9, "with the best and the last checkpoint");
+
+    // An older program wrote the best checkpoint at once. That of epoch 6 is lost, and no other passes for it.
+    let of_older = |name: &str| older.join("checkpoints").join(name);
+    fs::rename(of_older("best.pending.safetensors"), of_older("best.safetensors")).unwrap();
+    continued(&older, &["train.epochs=6"], false).unwrap();
+    assert!(!of_older("best.safetensors").exists());
 
     resume(&equal, &mut (), &AtomicBool::new(false)).unwrap();
     for name in ["best.safetensors", "last.safetensors", "epoch-0009.safetensors"] {

@@ -198,6 +198,17 @@ fn what_ranks_cannot_do_is_refused_on_all() {
             ],
             "3 ranks with statistics of their own leave one image",
         ),
+        (
+            // A rank may have any number of the selected images.
+            &[
+                "data.resize={height = 4, width = 4}",
+                "model.name=resnet8",
+                "model.widths=[2,2,2]",
+                "method.esam=true",
+                "parallel.sync=false",
+            ],
+            "method.esam.gamma = 0.5 leave one image",
+        ),
     ] {
         let folder = home.path().join("run");
         for outcome in on_ranks(3, &tiny(sets), &folder, Existing::Refuse, None) {

@@ -27,9 +27,15 @@ pub(super) fn make(
     let grid = |kind: &str, index: usize| -> Result<Value> {
         let (label, plane) = &planes[index];
         let axis = |label: &str| json!({ "label": label });
+        // A plane of holes alone cannot be drawn; without a loss that can, it is as high as the highest one.
+        let usable = |loss: &Value| loss.as_f64().is_some_and(|loss| loss > 0.0);
+        let zs = match all[index].iter().flatten().any(usable) {
+            true => json!(all[index]),
+            false => json!(all[index].iter().map(|row| vec![high; row.len()]).collect::<Vec<_>>()),
+        };
         Ok(json!({
             "title": label, "kind": kind, "x": axis("direction 1"), "y": axis("direction 2"), "z": z,
-            "xs": numbers(plane, "xs")?, "ys": numbers(plane, "ys")?, "zs": all[index],
+            "xs": numbers(plane, "xs")?, "ys": numbers(plane, "ys")?, "zs": zs,
         }))
     };
     let indices = || 0..planes.len();

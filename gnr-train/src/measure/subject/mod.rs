@@ -226,8 +226,8 @@ impl<B: Autodiff> Subject<'_, B> {
         let path = weight_file(weights);
         let file = CheckpointFile::read(&path)?;
         if let Some(header) = file.header() {
-            let recipe = Recipe::parse(&path.display().to_string(), "run", &header.recipe, self.overrides)?;
-            let theirs = Settings::of(&recipe, self.settings.normalization.is_some());
+            let (origin, normalised) = (path.display().to_string(), self.settings.normalization.is_some());
+            let theirs = Settings::in_file(&origin, &header.recipe, self.overrides, normalised)?;
             if let Some((key, [expected, found])) = self.settings.difference(&theirs) {
                 let ours = &self.description.weights;
                 return Err(TrainError::Checkpoint {
@@ -281,7 +281,7 @@ pub fn measure<W: Measurement>(request: &SubjectRequest, work: W) -> Result<W::O
     let normalised = request.tensors.is_none();
     let settings = Settings::of(&recipe, normalised);
     let own = match file.header() {
-        Some(header) => Settings::of(&Recipe::parse(&origin, "run", &header.recipe, &[])?, normalised),
+        Some(header) => Settings::in_file(&origin, &header.recipe, &[], normalised)?,
         None => Settings::usual(&recipe, normalised),
     };
     let source = Source::open(request, &recipe)?;

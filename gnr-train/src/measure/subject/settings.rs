@@ -3,7 +3,7 @@
 use gnr_models::{Activation, Norm};
 use serde_json::{Map, Value, json};
 
-use crate::recipe::Recipe;
+use crate::{error::Result, recipe::Recipe};
 
 /// Keys of `[model]` that say how parameters are initialised and learned. They do not change the function.
 const OF_TRAINING: [&str; 5] = ["weights", "weights_key", "load", "resample_pos_embed", "freeze"];
@@ -33,6 +33,17 @@ impl Settings {
         Self { model, normalization: normalised.then(|| recipe.data.normalization.clone()) }
     }
 
+    /// The settings of the recipe in a file of weights, with these assignments. Where the run was computed does not
+    /// matter, and this program may lack that engine.
+    ///
+    /// # Errors
+    /// A recipe that cannot be read.
+    pub(super) fn in_file(origin: &str, recipe: &str, sets: &[String], normalised: bool) -> Result<Self> {
+        let anywhere = ["backend", "device", "precision", "channels_last"].map(|key| format!("!train.{key}"));
+        let recipe = Recipe::parse(origin, "run", recipe, &[sets, &anywhere].concat())?;
+        Ok(Self::of(&recipe, normalised))
+    }
+
     /// The settings of weights without a recipe, unless a request says otherwise: those of the architecture and of the
     /// data set.
     pub(super) fn usual(recipe: &Recipe, normalised: bool) -> Self {
@@ -55,5 +66,21 @@ impl Settings {
             key,
             values.map(|value| if value.is_null() { "the default".into() } else { value.to_string() }),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Weights are measured wherever they were trained.
+    #[test]
+    fn the_engine_of_a_run_does_not_matter() {
+        let settings = |text: &str| Settings::in_file("run", text, &[], true);
+        let elsewhere =
+            "[train]\nbackend = \"nowhere\"\ndevice = \"cuda:7\"\nprecision = \"bf16\"\nchannels_last = true";
+        assert_eq!(settings(elsewhere).unwrap(), settings("").unwrap());
+        assert_ne!(settings("data.normalization = \"unit\"").unwrap(), settings("").unwrap());
+        assert!(settings("[train]\nepoch = 3").is_err());
     }
 }
