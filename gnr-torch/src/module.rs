@@ -130,8 +130,9 @@ impl Variables {
 /// A model that draws random numbers (dropout) is not a function of its parameters, and its products are noise.
 ///
 /// # Cost
-/// `evaluate`: one forward and one reverse pass, twice as much memory with [`Order::Second`]. A product: one reverse
-/// pass through the reverse pass.
+/// `evaluate`: one forward and one reverse pass, twice as much memory with [`Order::Second`], and a copy of all
+/// variables that are not trained: running statistics and frozen parameters. A product: one reverse pass through the
+/// reverse pass.
 ///
 /// # Example
 /// ```

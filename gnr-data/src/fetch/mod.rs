@@ -131,8 +131,23 @@ pub(crate) fn fetch_file(
         progress(FetchEvent::Ready { file, already: true });
         return Ok(());
     }
+    // Without the archive, there is nothing to compare an older program's mark with.
+    if !keep && !path.exists() && unpack::has_old_mark(dir, file, md5) {
+        progress(FetchEvent::Ready { file, already: true });
+        return Ok(());
+    }
     // Everything was read only until here, as in a data folder in which nobody may write.
     let _lock = lock(dir, file)?;
+    // Another process may have finished since this one looked.
+    if !keep && unpack::is_unpacked(dir, file, md5) {
+        progress(FetchEvent::Ready { file, already: true });
+        return Ok(());
+    }
+    let there = there || (path.is_file() && checksum(&path, file, progress)? == md5);
+    if there && keep {
+        progress(FetchEvent::Ready { file, already: true });
+        return Ok(());
+    }
     if !there {
         let mirror = options.mirror.iter().map(|base| format!("{}/{file}", base.trim_end_matches('/')));
         let urls: Vec<String> = mirror.chain(download.urls.iter().map(|url| (*url).to_string())).collect();

@@ -31,6 +31,11 @@ pub(super) fn is_unpacked(dir: &Path, file: &str, md5: &str) -> bool {
     of == Some(md5) && made.peek().is_some() && made.all(|path| dir.join(path).exists())
 }
 
+/// Whether an older program marked the archive `file` of this checksum as unpacked, without saying what it made.
+pub(super) fn has_old_mark(dir: &Path, file: &str, md5: &str) -> bool {
+    std::fs::read_to_string(mark(dir, file)).is_ok_and(|text| text.trim() == md5)
+}
+
 /// Records that the archive `file` of this checksum was unpacked completely and made these paths.
 ///
 /// # Errors
@@ -78,9 +83,16 @@ pub(super) fn unpack(
             }
         }
     }
-    let made = staging.top()?;
+    let made = staging.top()?.into_iter().map(|name| {
+        let folder = staging.folder().join(&name).is_dir();
+        // Somebody may sort plain files below `into` into folders of classes: `into` stands for them.
+        let path = if folder || into.is_empty() { Path::new(into).join(name) } else { PathBuf::from(into) };
+        path.to_string_lossy().into_owned()
+    });
+    let mut made: Vec<String> = made.collect();
+    made.dedup();
     staging.finish(&|entry, reason| target.refuse(entry, reason))?;
-    Ok(made.iter().map(|name| Path::new(into).join(name).to_string_lossy().into_owned()).collect())
+    Ok(made)
 }
 
 struct Target<'a> {
