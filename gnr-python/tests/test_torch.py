@@ -1,5 +1,6 @@
 """gnr.torch: PyTorch networks against their dense Hessians, `gnr spectrum`, and the golden values of Algorithm 1."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -158,6 +159,24 @@ def batch_norm_net():
     ).double()
     x, y = torch.randn(8, 2, 6, 6).double(), torch.tensor([0, 1] * 4)
     return model, Objective(model, lambda m: F.cross_entropy(m(x), y))
+
+
+def test_an_evaluation_that_fails_moves_no_running_statistics():
+    bn = nn.BatchNorm1d(2).double()
+    x = torch.tensor([[1.0, 2.0], [3.0, 5.0]], dtype=torch.float64)
+
+    def fails(model):
+        model(x)
+        raise RuntimeError("mine")
+
+    for loss in (fails, lambda model: model(x * float("nan")).sum()):
+        objective = Objective(bn, loss)
+        with contextlib.suppress(RuntimeError):
+            objective.commit(objective.theta())
+        assert bn.running_mean.tolist() == [0.0, 0.0] and int(bn.num_batches_tracked) == 0
+    objective = Objective(bn, lambda model: (model(x) ** 3).sum())
+    objective.commit(objective.theta())
+    np.testing.assert_allclose(bn.running_mean.numpy(), [0.2, 0.35])
 
 
 def test_running_statistics_move_once_a_step():

@@ -177,6 +177,18 @@ fn every_operation<E: Elem>(level: Level) {
 }
 
 #[test]
+fn an_empty_batch_adds_nothing_to_the_weight_gradient() {
+    for g in geometries(Some(0)) {
+        for (accum, want) in [(Accum::Replace, 0.0), (Accum::Add, 3.0)] {
+            let mut gw = vec![3.0_f32; g.weight_len()];
+            let none = [Vec::new(), Vec::new()];
+            backward_weight(&g, &map_pairs(&none, &none, 2), &mut gw, accum);
+            assert!(gw.iter().all(|x| *x == want), "{g:?}");
+        }
+    }
+}
+
+#[test]
 fn every_operation_in_f64() {
     every_operation::<f64>(crate::simd::detected());
 }

@@ -83,12 +83,25 @@ class Objective:
         return self._keeping_statistics(lambda: self.commit(theta))
 
     def commit(self, theta: _Array) -> Tuple[float, torch.Tensor]:
-        """The loss at a point and its gradient, of shape ``(dim,)`` on the CPU. Running statistics move."""
-        self.set(theta)
-        with torch.enable_grad():
-            loss = self._value()
-            grads = torch.autograd.grad(loss, self._parameters, allow_unused=True)
-        return float(loss.detach()), self._flat(grads)
+        """The loss at a point and its gradient, of shape ``(dim,)`` on the CPU.
+
+        Running statistics move, unless the evaluation raises or a number is not finite.
+        """
+        before = [(own, own.detach().clone()) for own in self._model.buffers()]
+        moves = False
+        try:
+            self.set(theta)
+            with torch.enable_grad():
+                loss = self._value()
+                grads = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+            value, flat = float(loss.detach()), self._flat(grads)
+            moves = bool(np.isfinite(value)) and bool(torch.isfinite(flat).all())
+            return value, flat
+        finally:
+            if not moves:
+                with torch.no_grad():
+                    for own, old in before:
+                        own.copy_(old)
 
     def hvp(self, theta: _Array, v: _Array) -> torch.Tensor:
         """The Hessian at a point times a vector, of shape ``(dim,)``, by double backward.
