@@ -92,11 +92,8 @@ pub(crate) fn sweep(arguments: Arguments) -> anyhow::Result<ExitCode> {
     no_seed(&arguments.sets)?;
     let given = |assignments: &[String]| load(name, &[&sets[..], assignments].concat());
     let plain = given(&[])?;
-    let mut method = arguments.method.as_ref().map_or_else(Vec::new, |arm| arm.over(&plain));
-    // A grid over the averaging is no sweep without it.
-    if arguments.grid.iter().any(|axis| axis.key.starts_with("train.average.")) {
-        method.retain(|word| word != "!train.average");
-    }
+    let method =
+        arguments.method.as_ref().map_or_else(Vec::new, |arm| arm.over_grid(&plain, &arguments.grid));
     let recipe = |assignments: &[String]| given(&[&method[..], assignments].concat());
     let own = recipe(&[])?;
     let unaveraged = plain.train.average.is_some() && own.train.average.is_none();

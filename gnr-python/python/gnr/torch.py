@@ -80,7 +80,7 @@ class Objective:
 
     def __call__(self, theta: _Array) -> Tuple[float, torch.Tensor]:
         """The loss at a point and its gradient, of shape ``(dim,)`` on the CPU. Running statistics do not move."""
-        return self._keeping_statistics(lambda: self.commit(theta))
+        return self._keeping_statistics(lambda: self._evaluated(theta))
 
     def commit(self, theta: _Array) -> Tuple[float, torch.Tensor]:
         """The loss at a point and its gradient, of shape ``(dim,)`` on the CPU.
@@ -90,11 +90,7 @@ class Objective:
         before = [(own, own.detach().clone()) for own in self._model.buffers()]
         moves = False
         try:
-            self.set(theta)
-            with torch.enable_grad():
-                loss = self._value()
-                grads = torch.autograd.grad(loss, self._parameters, allow_unused=True)
-            value, flat = float(loss.detach()), self._flat(grads)
+            value, flat = self._evaluated(theta)
             moves = bool(np.isfinite(value)) and bool(torch.isfinite(flat).all())
             return value, flat
         finally:
@@ -102,6 +98,13 @@ class Objective:
                 with torch.no_grad():
                     for own, old in before:
                         own.copy_(old)
+
+    def _evaluated(self, theta: _Array) -> Tuple[float, torch.Tensor]:
+        self.set(theta)
+        with torch.enable_grad():
+            loss = self._value()
+            grads = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+        return float(loss.detach()), self._flat(grads)
 
     def hvp(self, theta: _Array, v: _Array) -> torch.Tensor:
         """The Hessian at a point times a vector, of shape ``(dim,)``, by double backward.

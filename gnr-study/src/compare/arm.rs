@@ -160,6 +160,16 @@ impl Arm {
         all
     }
 
+    /// The assignments of [`over`](Self::over) for a search on a grid, which keeps the recipe's averaging if the grid
+    /// varies it.
+    pub fn over_grid(&self, recipe: &Recipe, grid: &[Axis]) -> Vec<String> {
+        let mut words = self.over(recipe);
+        if grid.iter().any(|axis| axis.key.starts_with(AVERAGE)) {
+            words.retain(|word| word.strip_prefix(DROP) != Some(AVERAGE));
+        }
+        words
+    }
+
     /// The assignments of [`over`](Self::over) without removals of keys that the recipe does not set, and the removed
     /// keys.
     pub(super) fn fitted(

@@ -96,6 +96,14 @@ impl Choices {
         Ok(axes.filter_map(|axis| Some(format!("{}={}", axis.key, values.get(&axis.key)?))).collect())
     }
 
+    /// The [`settings`](Self::settings) of a method whose recipe averages its weights or does not. An older program tuned
+    /// with the recipe's averaging where the method is now without.
+    pub(super) fn settings_where(&self, arm: &Arm, averages: bool) -> Result<Vec<String>> {
+        let mut settings = self.settings(arm)?;
+        settings.retain(|setting| averages || !setting.starts_with(AVERAGE));
+        Ok(settings)
+    }
+
     /// The first of these assignments that sets a key which the [`settings`](Self::settings) of a method set, too, with
     /// that setting.
     pub fn clash<'a>(settings: &'a [String], assignments: &'a [String]) -> Option<(&'a str, &'a str)> {
@@ -156,8 +164,7 @@ impl Choices {
             let line =
                 |(key, [there, here]): (String, [String; 2])| format!("{key}: {there} there, {here} here");
             differences.push((title.clone(), differ.map(line).collect()));
-            let unused = |setting: &String| recipe.train.average.is_none() && setting.starts_with(AVERAGE);
-            settings.push(self.settings(arm)?.into_iter().filter(|setting| !unused(setting)).collect());
+            settings.push(self.settings_where(arm, recipe.train.average.is_some())?);
         }
         Ok(TunedIn {
             path: self.path.to_string_lossy().into_owned(),

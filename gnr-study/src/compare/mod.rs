@@ -134,8 +134,8 @@ pub struct Compare<L> {
 }
 
 /// The settings that another comparison chose for an arm, none of which the arm itself may set.
-fn chosen(choices: &Choices, arm: &Arm) -> Result<Vec<String>> {
-    let settings = choices.settings(arm)?;
+fn chosen(choices: &Choices, arm: &Arm, averages: bool) -> Result<Vec<String>> {
+    let settings = choices.settings_where(arm, averages)?;
     if let Some((own, setting)) = Choices::clash(&settings, &arm.assignments) {
         let (name, path) = (&arm.name, choices.path().display());
         return Err(StudyError::Request(format!(
@@ -205,10 +205,7 @@ impl<L: Fn(&[String]) -> Result<Recipe, RecipeError>> Compare<L> {
             }
             let (mut words, out) = arm.fitted(&recipe, &load);
             if let Some(choices) = &request.choices {
-                // An older program tuned with the recipe's averaging, which the method is without here.
-                let drops = out.iter().any(|key| key == arm::AVERAGE);
-                let settings = chosen(choices, arm)?.into_iter();
-                words.extend(settings.filter(|setting| !(drops && setting.starts_with(arm::AVERAGE))));
+                words.extend(chosen(choices, arm, !out.iter().any(|key| key == arm::AVERAGE))?);
             }
             let own = match load(&words) {
                 Ok(own) => own,
