@@ -96,8 +96,8 @@ impl Choices {
         Ok(axes.filter_map(|axis| Some(format!("{}={}", axis.key, values.get(&axis.key)?))).collect())
     }
 
-    /// The [`settings`](Self::settings) of a method whose recipe averages its weights or does not. An older program tuned
-    /// with the recipe's averaging where the method is now without.
+    /// The [`settings`](Self::settings) of a method whose recipe averages its weights or does not. An older program
+    /// tuned with the recipe's averaging where the method is now without.
     pub(super) fn settings_where(&self, arm: &Arm, averages: bool) -> Result<Vec<String>> {
         let mut settings = self.settings(arm)?;
         settings.retain(|setting| averages || !setting.starts_with(AVERAGE));
