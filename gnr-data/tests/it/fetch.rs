@@ -130,7 +130,27 @@ fn what_was_fetched_opens_and_is_not_fetched_twice() {
         assert_eq!(open("cifar10", Part::Train, &OpenOptions::dir(dir.path())).unwrap().len(), 5);
         assert_eq!(run(&info, dir.path()).unwrap(), ["ready true"]);
     }
+    // Without the archive, an older program's mark counts.
+    fs::write(&mark, md5(&cifar_archive())).unwrap();
+    fs::remove_file(dir.path().join("cifar-10-binary.tar.gz")).unwrap();
+    assert_eq!(run(&info, dir.path()).unwrap(), ["ready true"]);
     assert!(server.ranges().is_empty());
+}
+
+/// The images of ImageNet's validation archive lie in one folder, and users sort them into classes.
+#[test]
+fn files_that_were_sorted_are_not_unpacked_again() {
+    let (server, dir) = (Server::start(), tempdir().unwrap());
+    let bytes = tar_of(&[Entry::File("a.JPEG", b"a"), Entry::File("b.JPEG", b"b")]);
+    let info = with("imagenet", vec![published(&server, "val.tar", &bytes, Unpack::Tar { into: "val" })]);
+    assert_eq!(run(&info, dir.path()).unwrap(), ["ready false"]);
+    let class = dir.path().join("val/n01440764");
+    fs::create_dir(&class).unwrap();
+    for name in ["a.JPEG", "b.JPEG"] {
+        fs::rename(dir.path().join("val").join(name), class.join(name)).unwrap();
+    }
+    assert_eq!(run(&info, dir.path()).unwrap(), ["ready true"]);
+    assert!(!dir.path().join("val/a.JPEG").exists());
 }
 
 #[test]
